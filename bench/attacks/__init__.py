@@ -1,0 +1,1 @@
+"""Attacks: inside training, and for judging an encoder."""

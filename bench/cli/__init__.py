@@ -1,0 +1,1 @@
+"""The command line: a file per sub-command, each thin, with its heavy imports inside."""

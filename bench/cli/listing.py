@@ -1,0 +1,206 @@
+"""`bench list`: the methods, data sets and protocols there are, and all that is declared about one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+    from bench.config import MethodConfig
+    from bench.contract import Method
+    from bench.protocols.recipes import Protocol
+    from bench.registry import MethodEntry
+
+
+class Kind(StrEnum):
+    """What can be listed."""
+
+    METHODS = "methods"
+    DATASETS = "datasets"
+    PROTOCOLS = "protocols"
+
+
+def list_things(
+    kind: Annotated[Kind, typer.Argument(show_default=False)],
+    name: Annotated[str | None, typer.Argument(help="One of them, in full.", show_default=False)] = None,
+) -> None:
+    """List methods, data sets or protocols; with a name, every setting of it and where that comes from."""
+    from rich.console import Console
+
+    console = Console()
+    with console.status("looking"):
+        parts = list(LISTS[kind](name))
+    for part in parts:
+        console.print(part, highlight=False)
+
+
+def _table(*columns: str) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+# Methods.
+
+
+def _methods(name: str | None) -> Iterator[RenderableType]:
+    from bench.registry import Registry
+
+    registry = Registry.discover()
+    if name is not None:
+        yield from _method(registry.find(name))
+        return
+    table = _table("method", "what it is", "paper settings for", "passes per image", "from")
+    for entry in registry.entries:
+        table.add_row(*_method_row(entry))
+    yield table
+    yield "\n[dim]A pass is a forward pass of the encoder on one image; a backward pass counts two.[/]"
+    yield "[dim]Settings of a method: bench list methods NAME[/]"
+
+
+def _method_row(entry: MethodEntry) -> tuple[str, ...]:
+    from rich.markup import escape
+
+    from bench.errors import BenchError
+
+    try:
+        method = entry.load()
+    except BenchError as error:
+        return entry.name, f"[red]broken: {escape(str(error))}[/]", "", "", escape(entry.origin)
+    return entry.name, escape(method.summary), ", ".join(method.PAPER), _cost(method), escape(entry.origin)
+
+
+def _settings(method: type[Method[Any]]) -> dict[str, MethodConfig]:
+    """Every named group of settings; those of the schedule `quick` are marked so."""
+    return {**method.PAPER, **{f"{name} quick": config for name, config in method.QUICK.items()}}
+
+
+def _cost(method: type[Method[Any]]) -> str:
+    for config in _settings(method).values():
+        if passes := method(config).passes():
+            return f"{passes.total:g}"
+    return "?"
+
+
+def _method(entry: MethodEntry) -> Iterator[RenderableType]:
+    from rich.markup import escape
+
+    method = entry.load()
+    groups = _settings(method)
+    yield f"[bold]{entry.name}[/]  {escape(method.summary)}"
+    yield f"[dim]from {escape(entry.origin)}; settings for {', '.join(groups) or 'no data set'}[/]"
+    for needs in _upstreams(method, groups):
+        yield escape(needs)
+    yield f"passes per image: {_cost(method)}\n"
+    table = _table("option", "default", "elsewhere", "where the default comes from")
+    for option, field in method.Config.model_fields.items():
+        default = "required" if field.is_required() else _plain(field.get_default(call_default_factory=True))
+        table.add_row(
+            option, escape(default), escape(_elsewhere(option, default, groups)), escape(field.description or "")
+        )
+    yield table
+
+
+def _upstreams(method: type[Method[Any]], groups: Mapping[str, MethodConfig]) -> Iterator[str]:
+    needs = {(part, need.method) for config in groups.values() for part, need in method(config).requires().items()}
+    yield from (f"needs first: {name}, as its {part}" for part, name in sorted(needs))
+
+
+def _elsewhere(option: str, default: str, groups: Mapping[str, MethodConfig]) -> str:
+    """`stl10 1e-05; digits quick 16`: the groups whose value is not the default, equal values together."""
+    holders: dict[str, list[str]] = {}
+    for name, config in groups.items():
+        if (value := _plain(getattr(config, option))) != default:
+            holders.setdefault(value, []).append(name)
+    return "; ".join(f"{', '.join(names)}: {value}" for value, names in holders.items())
+
+
+def _plain(value: object) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    levels = round(255 * value)  # Budgets of attacks are written in grey levels, as papers do.
+    return f"{levels}/255" if levels and len(f"{value:g}") > 6 and abs(levels - 255 * value) < 1e-9 else f"{value:g}"
+
+
+# Data sets.
+
+
+def _datasets(name: str | None) -> Iterator[RenderableType]:
+    from rich.markup import escape
+
+    from bench.data.profiles import PROFILES, profile_of
+    from bench.data.sources import FORMS
+
+    if name is None:
+        table = _table("data set", "what it is", "on this machine")
+        for form, meaning in FORMS.items():
+            table.add_row(escape(form), escape(meaning), _whereabouts(form))
+        yield table
+        yield f"\n[dim]NAME after like= is one of {', '.join(PROFILES)}: it lends its paper settings and eps.[/]"
+        return
+    profile = profile_of(name)
+    table = _table("fact", "value")
+    for fact in ("name", "classes", "image_size", "mean", "std", "eps"):
+        table.add_row(fact, _plain(getattr(profile, fact)))
+    yield table
+
+
+def _whereabouts(form: str) -> str:
+    from bench.data.sources import is_here, parse_source
+    from bench.sweep import default_data_dir
+
+    if "DIR" in form:
+        return ""
+    return "[green]yes[/]" if is_here(parse_source(form), default_data_dir()) else "downloaded when needed"
+
+
+# Protocols.
+
+
+def _protocols(name: str | None) -> Iterator[RenderableType]:
+    from bench.protocols.recipes import PROTOCOLS, protocol_of
+
+    for protocol in [protocol_of(name)] if name else PROTOCOLS.values():
+        yield from _protocol(protocol)
+
+
+def _protocol(protocol: Protocol) -> Iterator[RenderableType]:
+    from dataclasses import asdict
+
+    from rich.markup import escape
+
+    origin = "a paper's own" if protocol.legacy else "this benchmark's"
+    yield f"[bold]{escape(protocol.name)}[/]  {origin}, version {protocol.version}, hash {protocol.hash}"
+    yield f"[dim]{escape(protocol.why)}[/]"
+    table = _table("part", "value")
+    for part, value in asdict(protocol.recipe).items():
+        table.add_row(f"head.{part}", escape(_data(value)))
+    for attack in protocol.attacks:
+        facts = {part: value for part, value in asdict(attack).items() if part != "name"}
+        table.add_row(f"attack.{attack.name}", escape(_data(facts)))
+    yield table
+    yield ""
+
+
+def _data(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_data(part)}" for name, part in value.items()) or "none"
+    if isinstance(value, tuple):
+        return ", ".join(map(_data, value)) or "none"
+    return "none" if value is None else _plain(value)
+
+
+LISTS: Mapping[Kind, Callable[[str | None], Iterator[RenderableType]]] = {
+    Kind.METHODS: _methods,
+    Kind.DATASETS: _datasets,
+    Kind.PROTOCOLS: _protocols,
+}

@@ -1,0 +1,111 @@
+"""The command `bench`: its own sub-commands, and those that other packages declare as entry points `bench.commands`."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+import bench
+from bench.cli.doctor import doctor
+from bench.cli.failures import explained
+from bench.cli.listing import list_things
+from bench.cli.options import takes_sweep
+from bench.cli.plan import plan
+from bench.cli.run import run
+from bench.cli.why import why
+from bench.errors import BenchError
+
+COMMANDS = "bench.commands"
+
+HELP = """
+A reproducibility benchmark for adversarial contrastive learning: pre-train, fit a head, attack, compare.
+
+Results are kept in ./runs: what is finished is never computed again.
+"""
+
+EXAMPLES = """
+[bold]Examples[/]
+
+[dim]minutes on a CPU, ends in a table:[/]
+  bench run --methods ncp,amoc --seeds 5
+[dim]a grid, and a method of your own:[/]
+  bench run --methods "ncp[neighbour=[2,3]],./mine.py:Mine"
+[dim]real data on a GPU:[/]
+  bench run --methods ncp --datasets cifar10 --schedule short
+[dim]what would run, and for how long; what is declared about a method:[/]
+  bench plan sweep.toml
+  bench list methods ncp
+"""
+
+
+class Guarded(TyperCommand):
+    """A command whose failures are explained."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; see `bench.cli.failures.explained`."""
+        with explained():
+            return super().invoke(ctx)
+
+
+app = typer.Typer(
+    name="bench",
+    help=HELP,
+    epilog=EXAMPLES,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"acl-bench {bench.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None: ...
+
+
+def add(name: str, function: Callable[..., Any]) -> None:
+    """Make `function` the sub-command `name`."""
+    app.command(name, cls=Guarded)(function)
+
+
+def _broken(name: str, origin: str, error: Exception) -> Callable[[], None]:
+    """A command that stands for one that does not import, and says so when it is called."""
+
+    def command() -> None:
+        reason = f"{type(error).__name__}: {error}"
+        raise BenchError(f"command '{name}' of {origin} does not import: {reason}. Repair or uninstall it.") from error
+
+    command.__doc__ = f"Does not work: {origin} does not import."
+    return command
+
+
+def add_declared(group: str = COMMANDS) -> None:
+    """Add the commands that installed packages declare; one that is broken disturbs no other."""
+    for point in importlib.metadata.entry_points(group=group):
+        try:
+            function = point.load()
+        except Exception as error:
+            function = _broken(point.name, point.value, error)
+        add(point.name, function)
+
+
+add("run", takes_sweep(run))
+add("plan", takes_sweep(plan))
+add("why", takes_sweep(why))
+add("list", list_things)
+add("doctor", doctor)
+add_declared()

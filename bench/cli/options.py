@@ -1,0 +1,81 @@
+"""The options of a sweep as command-line flags, shared by every command that takes one. Light: `--help` needs it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_type_hints
+
+import typer
+
+if TYPE_CHECKING:
+    from bench.sweep import Sweep
+
+
+class Flag(NamedTuple):
+    """A field of `Sweep` on the command line; without a metavar it is a switch.
+
+    Texts are checked by `Sweep`, so that flags, TOML and Python say the same of the same mistake.
+    """
+
+    metavar: str | None
+    help: str
+
+
+SWEEP_FLAGS = {
+    "methods": Flag("LIST", "Methods; options in brackets, a list among them is a grid: ncp[neighbour=[2,3]]"),
+    "datasets": Flag("LIST", "Data sets: digits (default), cifar10, parquet:DIR[like=cifar10], ..."),
+    "protocols": Flag("LIST", "Protocols; by default slf-1 with quick, slf-1,alf-1 otherwise."),
+    "seeds": Flag("N|LIST", "A count (5, the default, is 0 to 4) or a list (0,3,7)."),
+    "schedule": Flag("NAME", "quick (default, digits on a CPU), short (20 epochs) or paper."),
+    "epochs": Flag("N", "Pre-train for N epochs instead; milestones scale along."),
+    "limit": Flag("N", "Use fewer images: 2000, or train=2000,test=200."),
+    "device": Flag("NAME", "auto (default), cpu, cuda or cuda:0."),
+    "jobs": Flag("N", "Worker processes; by default as many as cores."),
+    "threads": Flag("N", "CPU threads per worker, 1 by default; numbers depend on it."),
+    "out": Flag("DIR", "Where results are kept, ./runs by default."),
+    "data_dir": Flag("DIR", "Where downloaded data sets lie; by default $BENCH_DATA or the user's cache."),
+    "rerun": Flag(None, "Compute finished stages again and compare."),
+}
+
+SweepFile = Annotated[
+    Path | None,
+    typer.Argument(metavar="SWEEP.toml", help="A TOML file whose keys are the long options; flags override it."),
+]
+
+
+def takes_sweep(command: Callable[..., int]) -> Callable[..., None]:
+    """A typer command from `command(sweep, **its own options) -> exit code`: the flags of a sweep, then its own."""
+    # `Sweep` stays unimported: it would bring pydantic along, which `--help` has no time for.
+    hints = get_type_hints(command, localns={"Sweep": object}, include_extras=True)
+    own = [one.replace(annotation=hints[name]) for name, one in inspect.signature(command).parameters.items()][1:]
+    shared = [inspect.Parameter("file", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=SweepFile)]
+    parameters = [*shared, *map(_parameter, SWEEP_FLAGS), *own]
+
+    @wraps(command)
+    def invoked(**values: Any) -> None:
+        flags = {name: values.pop(name) for name in SWEEP_FLAGS}
+        raise typer.Exit(command(_sweep(values.pop("file"), flags), **values))
+
+    invoked.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    invoked.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return invoked
+
+
+def _parameter(name: str) -> inspect.Parameter:
+    flag = SWEEP_FLAGS[name]
+    kind: Any = str if flag.metavar else bool
+    spelling = f"--{name.replace('_', '-')}"
+    text = flag.help.replace("[", "\\[")  # An opening bracket is markup otherwise.
+    option = typer.Option(spelling, metavar=flag.metavar, help=text, show_default=False)
+    annotation = Annotated[kind | None, option]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _sweep(file: Path | None, flags: dict[str, Any]) -> Sweep:
+    from bench.sweep import Sweep
+
+    given = {name: value for name, value in flags.items() if value is not None}
+    return Sweep.from_toml(file, **given) if file else Sweep.of(**given)

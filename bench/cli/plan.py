@@ -1,0 +1,83 @@
+"""`bench plan`: what a sweep is made of, what of it is there, and what the rest may cost. Runs nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.cli.failures import ExitCode
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from bench.cli.estimates import Estimate
+    from bench.plan import Cell, Plan
+    from bench.store import Store
+    from bench.sweep import Sweep
+
+
+def plan(sweep: Sweep) -> int:
+    """Show the cells of a sweep, which stages are there or missing, and the time and disk they may take."""
+    from rich.console import Console
+
+    from bench.cli.estimates import estimate
+    from bench.planning import plan_of
+    from bench.store import Store
+
+    console = Console()
+    store = Store(sweep.out)
+    with console.status("planning: reading data and methods"):
+        made = plan_of(sweep)
+    cuda = _means_cuda(sweep.device)
+    workers = sweep.jobs or (1 if cuda else sweep.workers)
+    console.print(_cells(made, store))
+    console.print(_cost(made, estimate(made, store, workers, cuda=cuda), workers), highlight=False)
+    return ExitCode.OK
+
+
+def _means_cuda(device: str) -> bool:
+    import torch
+
+    return device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
+
+
+def _cells(plan: Plan, store: Store) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("method", "data", "protocol", "seed", "pretrain", "head", "attacks"):
+        table.add_column(column)
+    for cell in plan.cells:
+        table.add_row(
+            escape(cell.label),
+            escape(cell.data.source),
+            cell.protocol,
+            str(cell.seeds.pretrain),
+            *_states(cell, plan, store),
+        )
+    return table
+
+
+def _states(cell: Cell, plan: Plan, store: Store) -> tuple[str, str, str]:
+    def state(key: str) -> str:
+        if store.has(key):
+            return "[cyan]cached[/]"
+        return "[red]failed before[/]" if store.failure(key) else "missing"
+
+    *upstreams, _ = plan.needs(cell.pretrain)
+    absent = sum(not store.has(key) for key in upstreams)
+    also = f" (+{absent} upstream)" if absent and not store.has(cell.pretrain) else ""
+    attacks = [f"{name} {state(key)}" for name, key in cell.attacks.items()]
+    return state(cell.pretrain) + also, state(cell.head), ", ".join(attacks)
+
+
+def _cost(plan: Plan, cost: Estimate, workers: int) -> str:
+    from bench.cli.progress import spell
+
+    head = f"{len(plan.cells)} cells, {len(plan.stages)} stages"
+    if not cost.stages:
+        return f"{head}: all there, nothing to compute."
+    basis = "" if cost.measured else " (rough: no finished stage of each kind to go by)"
+    time = f"about {spell(cost.seconds)} on {workers} worker{'s' * (workers != 1)}{basis}"
+    rest = "" if cost.complete else " Data that is not on this machine yet is not counted."
+    return f"{head}, {cost.stages} to compute: {time}, {cost.bytes / 1e6:.1f} MB of disk.{rest}"

@@ -1,0 +1,61 @@
+"""`bench run`: carry out a sweep, show how it goes, print the table."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.cli.failures import ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from bench.plan import Plan
+    from bench.sweep import Sweep
+
+TABLE = "table"
+"""The declared command that prints the table of a sweep."""
+
+
+def run(
+    sweep: Sweep,
+    *,
+    table: Annotated[bool, typer.Option("--table/--no-table", help="Print the table at the end.")] = True,
+) -> int:
+    """Pre-train, fit heads, attack, and print the table; what is finished already is taken from the store."""
+    from rich.console import Console
+
+    from bench.cli.progress import display
+    from bench.executors import execute
+    from bench.planning import plan_of
+    from bench.store import Store
+
+    console = Console()
+    store = Store.open(sweep.out)
+    with console.status("planning: reading data and methods"):
+        plan = plan_of(sweep, download=True)
+    with display(plan, console, store.log) as shown:
+        summary = execute(plan, store, sweep, shown)
+        shown.finish(summary)
+    if table:
+        print_table(plan, sweep)
+    return ExitCode.OK if summary.ok else ExitCode.FAILED
+
+
+def print_table(plan: Plan, sweep: Sweep) -> None:
+    """Print the plan's rows through the command that is declared as `table`; without one, nothing."""
+    for point in importlib.metadata.entry_points(group="bench.commands", name=TABLE):
+        command: Callable[..., None] = point.load()
+        command(
+            methods=_listed(cell.label for cell in plan.cells),
+            datasets=_listed(cell.data.source for cell in plan.cells),
+            protocols=_listed(cell.protocol for cell in plan.cells),
+            schedule=str(sweep.schedule),
+            out=sweep.out,
+        )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ",".join(dict.fromkeys(names))

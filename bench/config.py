@@ -1,0 +1,52 @@
+"""The base of every method's settings. Imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+@dataclass(frozen=True)
+class ScalesWithEpochs:
+    """Marks a length in epochs (warm-up, milestone, plateau) that shrinks with a shorter schedule."""
+
+
+EpochLength = Annotated[int, Field(ge=1), ScalesWithEpochs()]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class MethodConfig(BaseModel):
+    """A method's settings: frozen, typed, unknown keys are errors.
+
+    The string under each field says where its default comes from: a paper section, an official file and line, or "chosen".
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+    def with_epochs(self, epochs: int) -> Self:
+        """These settings with every pre-training length rescaled to `epochs`; unchanged where nothing is trained."""
+        return self
+
+
+class TrainingConfig(MethodConfig):
+    """Settings shared by every method that is trained by the engine."""
+
+    epochs: EpochLength
+    """Passes over the pre-training images."""
+    batch_size: Count
+    """Images per step."""
+    pretrain_pool: str | None = None
+    """Source of the pre-training images; None is the data set's own (chosen: every paper but those on STL-10)."""
+
+    def with_epochs(self, epochs: int) -> Self:
+        """Scale every `EpochLength` by `epochs` / own epochs, rounded, at least 1."""
+        lengths = {
+            name: max(1, round(getattr(self, name) * epochs / self.epochs))
+            for name, field in type(self).model_fields.items()
+            if any(isinstance(mark, ScalesWithEpochs) for mark in field.metadata)
+        }
+        return self.model_copy(update=lengths)

@@ -1,0 +1,179 @@
+"""What a method promises, and what it is handed: the whole interface of a plugin."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from bench.config import MethodConfig
+from bench.data.profiles import DataProfile
+from bench.errors import unknown
+from bench.randomness import Randomness
+
+
+@dataclass(frozen=True)
+class UnlabelledImages:
+    """The pre-training images, shuffled by seed so that no label leaks by position.
+
+    Attributes:
+        pixels: uint8 [N, 3, H, W] on the run's device.
+        profile: the data set's facts.
+    """
+
+    pixels: Tensor
+    profile: DataProfile
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+
+@dataclass(frozen=True)
+class LabelledImages(UnlabelledImages):
+    """Images with their classes.
+
+    Attributes:
+        labels: int64 [N], 0 .. classes - 1, on the same device.
+    """
+
+    labels: Tensor
+
+
+class Encoder(nn.Module):
+    """Pixels in [0, 1] to features; normalisation happens inside.
+
+    Attributes:
+        routes: the names of its batch-norm routes; at least one.
+        active_route: the route that `encode` takes; a new encoder takes the method's own.
+        head: the linear layer it was trained with, if any.
+    """
+
+    routes: tuple[str, ...]
+    active_route: str
+    head: nn.Linear | None = None
+
+    def encode(self, x: Tensor) -> Tensor:
+        """[B, 3, H, W] in [0, 1] -> [B, d]."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`encode`, so that the encoder can stand where a module is called."""
+        return self.encode(x)
+
+    def route(self, name: str) -> Self:
+        """This very encoder (the same parameters and buffers) through another batch-norm route.
+
+        Raises:
+            BenchError: if it has no such route; the message lists them.
+        """
+        if name not in self.routes:
+            raise unknown("batch-norm route", name, self.routes)
+        other = copy.copy(self)
+        other.active_route = name
+        return other
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """Another method whose encoder is needed first.
+
+    Attributes:
+        method: as on the command line: `simclr`, or `simclr[temperature=0.2]`.
+    """
+
+    method: str
+
+
+@dataclass(frozen=True)
+class Passes:
+    """Passes of the encoder per pre-training image and step: what a method costs.
+
+    Attributes:
+        forward: forward passes, those that are differentiated included.
+        backward_input: backward passes to the input alone (attacks).
+        backward: full backward passes (a full backward costs two forwards).
+    """
+
+    forward: float
+    backward_input: float = 0
+    backward: float = 0
+
+    @property
+    def total(self) -> float:
+        """In units of one forward pass."""
+        return self.forward + self.backward_input + 2 * self.backward
+
+
+Report = Callable[[int, int, str], None]
+"""Called with (steps done, steps in all, a short text) as often as a stage likes."""
+
+Record = Callable[[Mapping[str, Any]], None]
+"""Called with facts worth keeping beside the weights: an epoch's mean loss, the number of clusters chosen."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything a method may know of the run it is part of.
+
+    Attributes:
+        randomness: its random numbers, by named axes.
+        device: where images, networks and draws live.
+        upstream: the encoders that `requires` asked for, frozen and in eval mode.
+        report: progress.
+        record: facts that the store keeps.
+    """
+
+    randomness: Randomness
+    device: torch.device
+    upstream: Mapping[str, Encoder]
+    report: Report
+    record: Record
+
+
+ConfigT = TypeVar("ConfigT", bound=MethodConfig)
+
+
+class Method(ABC, Generic[ConfigT]):
+    """Turns images into an encoder. A plugin is one subclass.
+
+    Attributes:
+        name: lower case, `-` between words; what `--methods` takes.
+        Config: its settings, a subclass of `MethodConfig`.
+        PAPER: the paper's settings per data set. Nothing is borrowed: a data set that is not here needs `settings=NAME`.
+        QUICK: settings of the CPU schedule `quick`, chosen on the held-out slice.
+        summary: one line for `bench list methods`.
+    """
+
+    name: ClassVar[str]
+    Config: ClassVar[type[MethodConfig]]
+    PAPER: ClassVar[Mapping[str, MethodConfig]] = {}
+    QUICK: ClassVar[Mapping[str, MethodConfig]] = {}
+    summary: ClassVar[str] = ""
+
+    def __init__(self, config: ConfigT) -> None:
+        self.config = config
+
+    def requires(self) -> Mapping[str, Upstream]:
+        """The stages whose encoders it needs, by the name under which `run.upstream` holds them."""
+        return {}
+
+    def passes(self) -> Passes | None:
+        """The cost of a step per image, or None where it cannot be said."""
+        return None
+
+    @abstractmethod
+    def encoder(self, profile: DataProfile) -> Encoder:
+        """An encoder of the architecture that `pretrain` returns, its weights arbitrary; stored weights are loaded into it strictly."""
+
+    @abstractmethod
+    def pretrain(self, images: UnlabelledImages, run: Run) -> Encoder:
+        """Train on `images` and return the encoder.
+
+        Raises:
+            StageError: if training cannot go on (a loss that is not finite).
+        """

@@ -1,0 +1,1 @@
+"""Where images come from, and how views of them are drawn."""

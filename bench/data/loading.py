@@ -1,0 +1,92 @@
+"""Images by reference: read once per process, and what a plan needs to know of them. Imports no torch by itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.data.profiles import DataProfile
+from bench.data.sources import Limit, load, load_pool, parse_source
+from bench.errors import DataNotHere
+from bench.plan import DataRef
+
+if TYPE_CHECKING:
+    from bench.data.sources import DataSet, Pool
+
+NOT_HERE = "not downloaded"
+"""Stands for the fingerprint of a data set that is not on this machine: no stored stage has it."""
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What a plan needs to know of images.
+
+    Attributes:
+        ref: canonical source and limit.
+        profile: whose settings apply.
+        fingerprint: hash of the content, or `NOT_HERE`.
+        classes, train_images, test_images: counts; 0 where they are not known or there are none.
+    """
+
+    ref: DataRef
+    profile: DataProfile
+    fingerprint: str
+    classes: int = 0
+    train_images: int = 0
+    test_images: int = 0
+
+
+@lru_cache(maxsize=4)
+def data_set(ref: DataRef, data_dir: Path, download: bool = True) -> DataSet:
+    """The images to judge with, on the CPU.
+
+    Raises:
+        BenchError: as `bench.data.sources.load`.
+    """
+    return load(parse_source(ref.source), limit=_limit(ref), data_dir=data_dir, download=download)
+
+
+@lru_cache(maxsize=4)
+def pool(ref: DataRef, data_dir: Path, download: bool = True) -> Pool:
+    """The images to pre-train on, on the CPU.
+
+    Raises:
+        BenchError: as `bench.data.sources.load_pool`.
+    """
+    return load_pool(parse_source(ref.source), limit=_limit(ref), data_dir=data_dir, download=download)
+
+
+def data_facts(ref: DataRef, data_dir: Path, download: bool) -> DataFacts:
+    """The facts of the images to judge with; those of a set that is not here are left open unless it may be downloaded.
+
+    Raises:
+        BenchError: if the source cannot be read.
+    """
+    source = parse_source(ref.source)
+    ref = DataRef(source.name, ref.limit)
+    try:
+        data = data_set(ref, data_dir, download)
+    except DataNotHere:
+        if download or source.path is not None:
+            raise
+        return DataFacts(ref, source.profile, NOT_HERE, source.profile.classes)
+    return DataFacts(ref, source.profile, data.fingerprint, data.classes, len(data.train), len(data.test))
+
+
+def pool_facts(ref: DataRef, data_dir: Path, download: bool) -> DataFacts:
+    """The facts of the images to pre-train on; as `data_facts`."""
+    source = parse_source(ref.source)
+    ref = DataRef(source.name, ref.limit)
+    try:
+        images = pool(ref, data_dir, download)
+    except DataNotHere:
+        if download or source.path is not None:
+            raise
+        return DataFacts(ref, source.profile, NOT_HERE)
+    return DataFacts(ref, source.profile, images.fingerprint, train_images=len(images.images))
+
+
+def _limit(ref: DataRef) -> Limit | None:
+    return Limit.parse(ref.limit) if ref.limit else None

@@ -1,0 +1,185 @@
+"""Crops and flips."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional
+
+from bench.data.views.operation import (
+    Operation,
+    Strength,
+    between,
+    check_order,
+    check_range,
+    chosen,
+    integers,
+    uniforms,
+    where_chosen,
+)
+from bench.data.views.resampling import Interpolation, box_weights, resample
+from bench.errors import BenchError
+
+TRIES = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Boxes:
+    """A box per image, in pixels; each field is int64 [B]."""
+
+    top: Tensor
+    left: Tensor
+    height: Tensor
+    width: Tensor
+
+
+@dataclass(frozen=True)
+class RandomResizedCrop(Operation[Boxes]):
+    """A box of random area and aspect ratio, resized with antialiasing (torchvision `RandomResizedCrop`).
+
+    Attributes:
+        scale: the range of the box's area, as a share of the image's.
+        ratio: the range of width / height; its logarithm is uniform.
+        interpolation: bilinear or bicubic; what bicubic overshoots is clamped to [0, 1].
+        size: the side of the square result in pixels; None keeps the input's height and width.
+    """
+
+    scale: tuple[Strength, Strength] = (0.08, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    interpolation: Interpolation = Interpolation.BILINEAR
+    size: int | None = None
+
+    def __post_init__(self) -> None:
+        for bound in self.scale:
+            check_range("a crop's scale", bound, 0, 1)
+        check_order("a crop's scale", self.scale)
+        check_range("a crop's ratio", self.ratio[0], 1e-3)
+        check_order("a crop's ratio", self.ratio)
+        check_range("a crop's size", 1 if self.size is None else self.size, 1)
+
+    def draw(self, shape: torch.Size, generator: Generator) -> Boxes:
+        """The first of ten boxes that fits into the image, at a uniform place; else the largest central one."""
+        batch, _, image_height, image_width = shape
+        height, width, fallback = self._sides(batch, image_height, image_width, generator)
+        down, right = uniforms(2, batch, generator=generator)
+        spare_height, spare_width = image_height - height, image_width - width
+        return Boxes(
+            top=torch.where(fallback, spare_height // 2, integers(spare_height + 1, down)),
+            left=torch.where(fallback, spare_width // 2, integers(spare_width + 1, right)),
+            height=height,
+            width=width,
+        )
+
+    def apply(self, pixels: Tensor, drawn: Boxes) -> Tensor:
+        """[B, 3, H, W] -> [B, 3, size, size]."""
+        height, width = pixels.shape[-2:]
+        rows = box_weights(drawn.top, drawn.height, height, self.size or height, self.interpolation)
+        columns = box_weights(drawn.left, drawn.width, width, self.size or width, self.interpolation)
+        return resample(pixels, rows, columns)
+
+    def _sides(
+        self, batch: int, image_height: int, image_width: int, generator: Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Height and width of each box, int64 [B], and whether it is the fallback, bool [B]."""
+        area_share, ratio_share = uniforms(2, TRIES, batch, generator=generator)
+        area = image_height * image_width * between(*self.scale, area_share)
+        ratio = between(math.log(self.ratio[0]), math.log(self.ratio[1]), ratio_share).exp()
+        height, width = (area / ratio).sqrt().round(), (area * ratio).sqrt().round()
+        fits = (height > 0) & (height <= image_height) & (width > 0) & (width <= image_width)
+
+        # The fallback stands in the last row, where argmax (the first maximum) looks when nothing fits.
+        last_height, last_width = self._fallback(image_height, image_width)
+        height = functional.pad(height, (0, 0, 0, 1), value=last_height)
+        width = functional.pad(width, (0, 0, 0, 1), value=last_width)
+        first = functional.pad(fits.to(torch.uint8), (0, 0, 0, 1), value=1).argmax(dim=0, keepdim=True)
+        return height.gather(0, first)[0].long(), width.gather(0, first)[0].long(), first[0] == TRIES
+
+    def _fallback(self, height: int, width: int) -> tuple[int, int]:
+        """The largest box of the image whose ratio is allowed."""
+        low, high = self.ratio
+        if width / height < low:
+            return round(width / low), width
+        if width / height > high:
+            return height, round(height * high)
+        return height, width
+
+
+class PadMode(StrEnum):
+    """What lies beyond the border of a padded image."""
+
+    ZERO = "zero"
+    REFLECT = "reflect"
+
+
+_TORCH_PAD_MODES: Mapping[PadMode, str] = {PadMode.ZERO: "constant", PadMode.REFLECT: "reflect"}
+
+
+@dataclass(frozen=True, eq=False)
+class Offsets:
+    """The corner of a crop in the padded image, in pixels; each field is int64 [B]."""
+
+    top: Tensor
+    left: Tensor
+
+
+@dataclass(frozen=True)
+class PaddedCrop(Operation[Offsets]):
+    """A shift by up to `padding` pixels along each axis (torchvision `RandomCrop(size, padding)`).
+
+    Attributes:
+        padding: pixels added on every side before the crop of the old size.
+        mode: what is added: zeros (black), or the image mirrored without its border pixel.
+    """
+
+    padding: int
+    mode: PadMode = PadMode.ZERO
+
+    def __post_init__(self) -> None:
+        check_range("a crop's padding", self.padding)
+
+    def draw(self, shape: torch.Size, generator: Generator) -> Offsets:
+        """Corners in 0 .. 2 padding along each axis, all equally likely."""
+        top, left = integers(2 * self.padding + 1, uniforms(2, shape[0], generator=generator))
+        return Offsets(top, left)
+
+    def apply(self, pixels: Tensor, drawn: Offsets) -> Tensor:
+        """[B, 3, H, W] -> [B, 3, H, W].
+
+        Raises:
+            BenchError: if the padding cannot be reflected because the image is smaller than that.
+        """
+        height, width = pixels.shape[-2:]
+        if self.mode is PadMode.REFLECT and self.padding >= min(height, width):
+            raise BenchError(
+                f"a crop's padding of {self.padding} cannot be reflected in an image of {height} x {width} pixels. "
+                "Choose a smaller padding, or zeros."
+            )
+        padded = functional.pad(pixels, [self.padding] * 4, mode=_TORCH_PAD_MODES[self.mode])
+        rows = drawn.top[:, None] + torch.arange(height, device=pixels.device)
+        columns = drawn.left[:, None] + torch.arange(width, device=pixels.device)
+        places = rows[:, :, None] * padded.shape[-1] + columns[:, None, :]
+        index = places.flatten(1)[:, None, :].expand(-1, pixels.shape[1], -1)
+        return padded.flatten(2).gather(2, index).view_as(pixels)
+
+
+@dataclass(frozen=True)
+class HorizontalFlip(Operation[Tensor]):
+    """Left becomes right, with probability `p`."""
+
+    p: Strength = 0.5
+
+    def __post_init__(self) -> None:
+        check_range("a flip's probability", self.p, 0, 1)
+
+    def draw(self, shape: torch.Size, generator: Generator) -> Tensor:
+        """bool [B]: which images are flipped."""
+        return chosen(self.p, shape[0], generator)
+
+    def apply(self, pixels: Tensor, drawn: Tensor) -> Tensor:
+        """[B, 3, H, W] -> [B, 3, H, W]."""
+        return where_chosen(drawn, pixels.flip(-1), pixels)

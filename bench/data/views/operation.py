@@ -1,0 +1,117 @@
+"""What an augmentation is, how augmentations compose, and the draws that all of them share."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import Generator, Tensor
+
+from bench.errors import BenchError
+
+Strength = float | Tensor
+"""A number, or a 0-dim float tensor on the device that a schedule may overwrite while training runs."""
+
+DrawT = TypeVar("DrawT")
+
+
+class Operation(ABC, Generic[DrawT]):
+    """A random operation on a batch of pixels: a sampling law and what is done with the sample."""
+
+    @abstractmethod
+    def draw(self, shape: torch.Size, generator: Generator) -> DrawT:
+        """One set of parameters per image of a batch of `shape` [B, 3, H, W], on the generator's device."""
+
+    @abstractmethod
+    def apply(self, pixels: Tensor, drawn: DrawT) -> Tensor:
+        """The deterministic part: [B, 3, H, W] in [0, 1] -> the same range, image b by the b-th parameters."""
+
+    def __call__(self, pixels: Tensor, generator: Generator) -> Tensor:
+        """Draw, then apply. `pixels` and `generator` live on one device."""
+        # Mixed precision belongs to the network: bfloat16 cannot tell 8-bit pixels apart.
+        with torch.autocast(pixels.device.type, enabled=False):
+            return self.apply(pixels, self.draw(pixels.shape, generator))
+
+
+class Views:
+    """Operations one after another; called once per view that a step needs."""
+
+    def __init__(self, *operations: Operation[Any]) -> None:
+        self.operations = operations
+
+    def __call__(self, pixels: Tensor, generator: Generator) -> Tensor:
+        """[B, 3, H, W] in [0, 1] -> the same range, every image by its own draw; `pixels` is left as it is."""
+        for operation in self.operations:
+            pixels = operation(pixels, generator)
+        return pixels
+
+    def __repr__(self) -> str:
+        return f"Views({', '.join(map(repr, self.operations))})"
+
+
+def pixels_of(images: Tensor) -> Tensor:
+    """uint8 images to float32 pixels in [0, 1], as torchvision's ToTensor does; any shape."""
+    return images.to(torch.float32) / 255
+
+
+def uniforms(*shape: int, generator: Generator) -> Tensor:
+    """Draws from U[0, 1) on the generator's device."""
+    return torch.rand(shape, generator=generator, device=generator.device)
+
+
+def between(low: Strength, high: Strength, share: Tensor) -> Tensor:
+    """Maps shares in [0, 1) to [low, high): a uniform share becomes a draw from U(low, high)."""
+    start = tensor_of(low, share.device)
+    return start + (tensor_of(high, share.device) - start) * share
+
+
+def integers(count: Tensor | int, share: Tensor) -> Tensor:
+    """Maps shares in [0, 1) to the integers 0 .. count - 1, each equally likely; int64."""
+    return (share * count).floor().long()
+
+
+def chosen(p: Strength, batch: int, generator: Generator) -> Tensor:
+    """bool [batch]: True with probability `p`, image by image."""
+    return uniforms(batch, generator=generator) < tensor_of(p, generator.device)
+
+
+def where_chosen(applied: Tensor, changed: Tensor, pixels: Tensor) -> Tensor:
+    """The changed images where `applied` [B], the others untouched to the last bit."""
+    return torch.where(per_image(applied), changed, pixels)
+
+
+def per_image(values: Tensor) -> Tensor:
+    """[B] -> [B, 1, 1, 1], so that it meets [B, 3, H, W]."""
+    return values[:, None, None, None]
+
+
+def tensor_of(strength: Strength, device: torch.device) -> Tensor:
+    """A strength as a 0-dim tensor, so that floats and tensors give the same bits."""
+    if isinstance(strength, Tensor):
+        return strength
+    # A fill runs on the device; torch.tensor(strength, device=...) copies from the host, which no CUDA graph allows.
+    return torch.full((), strength, dtype=torch.float32, device=device)
+
+
+def check_range(what: str, strength: Strength, low: float = 0, high: float = math.inf) -> None:
+    """Checks a number; a tensor is not looked at, because that would wait for the device.
+
+    Raises:
+        BenchError: if the number is outside of [low, high].
+    """
+    if not isinstance(strength, Tensor) and not low <= strength <= high:
+        bounds = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
+        raise BenchError(f"{what} is {strength:g}, but it must be {bounds}. Correct it in the method's settings.")
+
+
+def check_order(what: str, pair: tuple[Strength, Strength]) -> None:
+    """Checks that a range of numbers runs upwards; tensors are not looked at.
+
+    Raises:
+        BenchError: if the first number is above the second.
+    """
+    low, high = pair
+    if not isinstance(low, Tensor) and not isinstance(high, Tensor) and low > high:
+        raise BenchError(f"{what} runs from {low:g} down to {high:g}. Write the smaller number first.")

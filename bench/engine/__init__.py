@@ -1,0 +1,1 @@
+"""The training loop and what it steps with: optimisers and learning rates."""

@@ -1,0 +1,204 @@
+"""The one training loop. A method brings the network, the step and the optimiser; the loop brings order, numbers and care."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from bench.config import TrainingConfig
+from bench.contract import Encoder, Method, Run, UnlabelledImages
+from bench.data.views import pixels_of
+from bench.engine.schedules import Schedule
+from bench.errors import StageError
+from bench.randomness import Randomness
+
+TrainingConfigT = TypeVar("TrainingConfigT", bound=TrainingConfig)
+NetT = TypeVar("NetT", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step sees.
+
+    Attributes:
+        pixels: float32 [B, 3, H, W] in [0, 1], not augmented.
+        index: int64 [B], positions in the pre-training images.
+        randomness, epoch, step: the axes of this step's random numbers.
+    """
+
+    pixels: Tensor
+    index: Tensor
+    randomness: Randomness
+    epoch: int
+    step: int
+
+    def generator(self, purpose: str) -> torch.Generator:
+        """This step's generator for `purpose`, the same whatever was drawn before."""
+        device = self.pixels.device
+        return self.randomness.generator(purpose, epoch=self.epoch, step=self.step, device=device)
+
+
+class Update(Protocol):
+    """Backward pass and optimiser step on a loss; `parts` are averaged over the epoch and kept."""
+
+    def __call__(self, loss: Tensor, **parts: Tensor) -> None: ...
+
+
+class TrainingMethod(Method[TrainingConfigT], Generic[TrainingConfigT, NetT]):
+    """A method whose file holds only its algorithm.
+
+    The method itself never changes. All that training changes is a parameter or buffer of the network that `build`
+    returns, so that its state_dict is the whole state.
+    """
+
+    drop_last: bool = True
+    """Whether the last, smaller batch of an epoch is left out."""
+
+    @abstractmethod
+    def build(self, images: UnlabelledImages, run: Run) -> NetT:
+        """The network with everything that training changes, before its first step."""
+
+    @abstractmethod
+    def optimiser(self, net: NetT) -> torch.optim.Optimizer:
+        """The optimiser over what is trained; the loop sets its learning rate before every step."""
+
+    @abstractmethod
+    def learning_rate(self) -> Schedule:
+        """Learning rate as a function of the position in training."""
+
+    @abstractmethod
+    def step(self, net: NetT, batch: Batch, update: Update) -> None:
+        """One step: the paper's algorithm box. Calls `update` exactly once."""
+
+    @abstractmethod
+    def export(self, net: NetT) -> Encoder:
+        """The encoder to be judged, on the method's own batch-norm route."""
+
+    def prepare(self, net: NetT, images: UnlabelledImages, run: Run) -> None:  # noqa: B027
+        """Called once on the device before the first epoch, never on a resume."""
+
+    def before_epoch(self, net: NetT, images: UnlabelledImages, run: Run, epoch: int) -> Tensor | None:
+        """Called before each epoch; may return the epoch's order (int64 indices of any length)."""
+        return None
+
+    def pretrain(self, images: UnlabelledImages, run: Run) -> Encoder:
+        """Run the loop; see `Method.pretrain`."""
+        return train(self, images, run)
+
+
+def train(method: TrainingMethod[TrainingConfigT, NetT], images: UnlabelledImages, run: Run) -> Encoder:
+    """Train `method` on `images` from scratch.
+
+    Raises:
+        StageError: when an epoch's mean loss is not finite.
+    """
+    epochs = method.config.epochs
+    with run.randomness.as_global("initialisation"):
+        net = method.build(images, run)
+    net = net.to(device=run.device, memory_format=torch.channels_last)
+    method.prepare(net, images, run)
+    optimiser, schedule = method.optimiser(net), method.learning_rate()
+    for epoch in range(epochs):
+        net.train()
+        order = method.before_epoch(net, images, run, epoch)
+        batches = batches_of(default_order(images, run, epoch) if order is None else order, method)
+        averages = Averages()
+        update = optimiser_update(optimiser, averages)
+        for step, index in enumerate(batches):
+            set_learning_rate(optimiser, schedule(epoch, step, len(batches), epochs))
+            method.step(net, take(images, index, run.randomness, epoch, step), update)
+            run.report(epoch * len(batches) + step + 1, epochs * len(batches), f"epoch {epoch + 1}/{epochs}")
+        run.record({"epoch": epoch, **finite(averages.means(), epoch)})
+    return method.export(net)
+
+
+def default_order(images: UnlabelledImages, run: Run, epoch: int) -> Tensor:
+    """The epoch's permutation: the same for every method of a seed."""
+    generator = run.randomness.generator("order", epoch=epoch)
+    return torch.randperm(len(images), generator=generator).to(run.device)
+
+
+def batches_of(order: Tensor, method: TrainingMethod[TrainingConfigT, NetT]) -> list[Tensor]:
+    """The epoch's batches of indices.
+
+    Raises:
+        StageError: if there are fewer images than one batch takes.
+    """
+    size = method.config.batch_size
+    batches = [batch for batch in order.split(size) if len(batch) == size or not method.drop_last]
+    if not batches:
+        raise StageError(
+            f"{method.name}: {len(order)} pre-training images do not fill one batch of {size}; "
+            f"give it more images or a smaller batch, e.g. '{method.name}[batch_size={max(1, len(order) // 2)}]'"
+        )
+    return batches
+
+
+def take(images: UnlabelledImages, index: Tensor, randomness: Randomness, epoch: int, step: int) -> Batch:
+    """The images at `index` as float pixels, with this step's axes."""
+    pixels = pixels_of(images.pixels[index]).contiguous(memory_format=torch.channels_last)
+    return Batch(pixels, index, randomness, epoch, step)
+
+
+def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Give every parameter group the rate of this step."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+
+
+class Averages:
+    """Means over an epoch, summed on the device so that no step waits for the host."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.steps = 0
+
+    def add(self, **values: Tensor) -> None:
+        """Add one step's values."""
+        self.steps += 1
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0) + value.detach().double()
+
+    def means(self) -> dict[str, float]:
+        """The means so far, on the host."""
+        return {name: float(value) / self.steps for name, value in self.sums.items()}
+
+
+def optimiser_update(optimiser: torch.optim.Optimizer, averages: Averages) -> Update:
+    """The update that a step calls with its loss."""
+
+    def update(loss: Tensor, **parts: Tensor) -> None:
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        averages.add(loss=loss, **parts)
+
+    return update
+
+
+def finite(means: dict[str, float], epoch: int) -> dict[str, float]:
+    """`means`, if every one is a number.
+
+    Raises:
+        StageError: naming the part that is not, and the epoch.
+    """
+    broken = [name for name, value in means.items() if not math.isfinite(value)]
+    if broken:
+        raise StageError(f"training diverged: the mean {broken[0]} of epoch {epoch + 1} is {means[broken[0]]}")
+    return means
+
+
+@torch.no_grad()
+def encode_all(encoder: Encoder, images: UnlabelledImages, batch_size: int = 1000) -> Tensor:
+    """Features of all images as they are, not augmented: [N, d]. The caller sets the encoder's mode."""
+    return torch.cat([encoder.encode(pixels_of(part)) for part in _parts(images.pixels, batch_size)])
+
+
+def _parts(pixels: Tensor, size: int) -> Iterator[Tensor]:
+    yield from pixels.split(size)

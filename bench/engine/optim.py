@@ -1,0 +1,119 @@
+"""LARS (You et al. 2017) in the three forms that the literature's code uses. Plain SGD is torch's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class LarsForm:
+    """What the published forms of LARS differ in.
+
+    With weights w, gradient g, weight decay l and momentum m, a step is
+
+        r = eta |w| / (|g| + l |w| + epsilon)      and r = 1 where |w| or |g| is not above `smallest_norm`
+        v = m v + r (g + l w),   w = w - lr v
+
+    Attributes:
+        eta: the trust coefficient.
+        epsilon: added to the denominator.
+        smallest_norm: norms up to this count as zero.
+        clip: use min(r / lr, 1), so that a small learning rate is never raised.
+        exclude_vectors: tensors of one dimension (biases, norms) get plain SGD, without decay.
+        decay_at_zero_norm: whether weights that are not scaled for a zero norm decay.
+        rate_in_buffer: v = m v + lr r (g + l w), w = w - v: a change of lr then spares the past.
+    """
+
+    eta: float
+    epsilon: float = 0.0
+    smallest_norm: float = 0.0
+    clip: bool = False
+    exclude_vectors: bool = False
+    decay_at_zero_norm: bool = True
+    rate_in_buffer: bool = False
+
+
+SOLO_LEARN = LarsForm(eta=0.02, epsilon=1e-8, clip=True, exclude_vectors=True, decay_at_zero_norm=False)
+"""solo-learn solo/utils/lars.py:112-167 with its SimCLR recipe."""
+ACL = LarsForm(eta=0.001, smallest_norm=1e-15, rate_in_buffer=True)
+"""ACL optimizer/lars.py:47-107; DynACL, AIR and RCS carry the same file."""
+TORCHLARS = LarsForm(eta=0.001, epsilon=1e-8)
+"""The package torchlars 0.1.2 around SGD (RoCL)."""
+
+
+class Lars(torch.optim.Optimizer):
+    """Layer-wise adaptive rate scaling. No step waits for the host.
+
+    Args:
+        params: as for every torch optimiser; groups may differ in lr, momentum and weight_decay.
+        lr: a number, or a tensor of one element on the parameters' device.
+        form: one of SOLO_LEARN, ACL, TORCHLARS, or another.
+        momentum: of the buffer.
+        weight_decay: of the weights.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float | Tensor,
+        *,
+        form: LarsForm,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        self.form = form
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """One update of every parameter that has a gradient."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            self._update(group)
+        return loss
+
+    def _update(self, group: dict[str, Any]) -> None:
+        weights = [weight for weight in group["params"] if weight.grad is not None]
+        if not weights:
+            return
+        lr, inside = group["lr"], self.form.rate_in_buffer
+        direction = scaled_gradients(weights, lr, group["weight_decay"], self.form)
+        velocity = [self._velocity(weight) for weight in weights]
+        torch._foreach_mul_(velocity, group["momentum"])
+        torch._foreach_add_(velocity, torch._foreach_mul(direction, lr) if inside else direction)
+        torch._foreach_sub_(weights, velocity if inside else torch._foreach_mul(velocity, lr))
+
+    def _velocity(self, weight: Tensor) -> Tensor:
+        state = self.state[weight]
+        if not state:
+            state["velocity"] = torch.zeros_like(weight)
+        velocity: Tensor = state["velocity"]
+        return velocity
+
+
+def scaled_gradients(weights: list[Tensor], lr: float | Tensor, decay: float, form: LarsForm) -> list[Tensor]:
+    """r (g + l w) for each of `weights`, whose gradients are taken from `.grad`; g itself for excluded ones."""
+    gradients = [weight.grad for weight in weights if weight.grad is not None]
+    size = torch.stack(torch._foreach_norm(weights))
+    slope = torch.stack(torch._foreach_norm(gradients))
+    scaled = (size > form.smallest_norm) & (slope > form.smallest_norm)
+    ratio = torch.where(scaled, trust(size, slope, lr, decay, form), 1.0)
+    shrink = decay * (scaled | form.decay_at_zero_norm).to(ratio)
+    pulls = torch._foreach_mul(weights, list(shrink.unbind()))
+    directions = torch._foreach_mul(torch._foreach_add(gradients, pulls), list(ratio.unbind()))
+    excluded = [form.exclude_vectors and weight.ndim == 1 for weight in weights]
+    return [g if plain else d for plain, g, d in zip(excluded, gradients, directions, strict=True)]
+
+
+def trust(size: Tensor, slope: Tensor, lr: float | Tensor, decay: float, form: LarsForm) -> Tensor:
+    """The ratio r per weight tensor, from the norms of weights and gradients; of no meaning where one is zero."""
+    ratio = form.eta * size / (slope + decay * size + form.epsilon)
+    return (ratio / lr).clamp(max=1) if form.clip else ratio

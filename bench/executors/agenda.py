@@ -1,0 +1,67 @@
+"""Which stage comes next: the plan's graph as a state machine. Pure; imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from bench.executors.events import StageState, Summary
+from bench.plan import Plan, Stage
+
+
+class Agenda:
+    """The stages of a plan that are still to be done, heaviest chain first.
+
+    A stage that is in the store is not done again, nor is what only such stages need.
+    """
+
+    def __init__(self, plan: Plan, has: Callable[[str], bool]) -> None:
+        self.plan = plan
+        needed = self._needed(has)
+        self.states = {key: StageState.WAITING if key in needed else StageState.CACHED for key in plan.stages}
+
+    def _needed(self, has: Callable[[str], bool]) -> set[str]:
+        needed: set[str] = set()
+        waiting = [key for cell in self.plan.cells for key in cell.stages]
+        while waiting:
+            key = waiting.pop()
+            if key not in needed and not has(key):
+                needed.add(key)
+                waiting += self.plan.stages[key].upstream.values()
+        return needed
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing waits or runs."""
+        return not {StageState.WAITING, StageState.RUNNING} & set(self.states.values())
+
+    def next(self) -> Stage | None:
+        """The most urgent stage whose upstreams are there, now running; None if there is none at the moment."""
+        ready = [key for key, state in self.states.items() if state is StageState.WAITING and self._ready(key)]
+        if not ready:
+            return None
+        key = max(ready, key=lambda key: self.plan.urgency[key])
+        self.states[key] = StageState.RUNNING
+        return self.plan.stages[key]
+
+    def _ready(self, key: str) -> bool:
+        upstream = self.plan.stages[key].upstream.values()
+        return all(self.states[key] in (StageState.DONE, StageState.CACHED) for key in upstream)
+
+    def end(self, key: str, state: StageState) -> Iterator[str]:
+        """Note how a stage ended; yields the keys that can no longer run because of it."""
+        self.states[key] = state
+        if state in (StageState.FAILED, StageState.BLOCKED):
+            for reader in self.plan.downstream[key]:
+                if self.states[reader] is StageState.WAITING:
+                    yield reader
+                    yield from self.end(reader, StageState.BLOCKED)
+
+    def summary(self) -> Summary:
+        """How many stages ended in which state."""
+        states = list(self.states.values())
+        return Summary(
+            done=states.count(StageState.DONE),
+            cached=states.count(StageState.CACHED),
+            failed=states.count(StageState.FAILED),
+            blocked=states.count(StageState.BLOCKED),
+        )

@@ -1,0 +1,41 @@
+"""Trying a stage: progress out, and its end as a message whatever happens."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable
+
+from bench.contract import Report
+from bench.errors import BenchError, StageError, StoreError
+from bench.executors.events import Event, Failure, Message, StageState
+from bench.executors.work import Job, Site, perform
+
+REPORT_EVERY = 0.2
+"""Seconds between two progress events of a stage."""
+
+
+
+def attempt(job: Job, site: Site, send: Callable[[Event], None]) -> Message:
+    """Carry out a job; progress goes to `send`, the end is returned."""
+    try:
+        perform(job, site, _throttled(job.stage.key, send))
+    except StoreError as error:
+        return Failure(str(error), traceback.format_exc(), fatal=True)
+    except (BenchError, StageError) as error:
+        return Failure(str(error), traceback.format_exc())
+    except Exception as error:
+        return Failure(f"{type(error).__name__}: {error}", traceback.format_exc())
+    return Event(job.stage.key, StageState.DONE)
+
+
+def _throttled(key: str, send: Callable[[Event], None]) -> Report:
+    last = 0.0
+
+    def report(done: int, total: int, message: str) -> None:
+        nonlocal last
+        if time.monotonic() - last >= REPORT_EVERY:
+            last = time.monotonic()
+            send(Event(key, StageState.RUNNING, done, total, message))
+
+    return report

@@ -1,0 +1,189 @@
+"""The sweep as data: cells, and the graph of stages that they share. Pure; imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+from bench.keys import digest
+
+
+class StageKind(StrEnum):
+    """What a stage does."""
+
+    PRETRAIN = "pretrain"
+    HEAD = "head"
+    ATTACK = "attack"
+
+
+@dataclass(frozen=True)
+class MethodRef:
+    """A method with its resolved settings, ready to cross a process.
+
+    Attributes:
+        text: how the registry finds it: a name, or `FILE:Class`.
+        name: its canonical name.
+        config: every field of its settings, as JSON data.
+        profile: name of the data set whose facts apply.
+    """
+
+    text: str
+    name: str
+    config: Mapping[str, Any]
+    profile: str
+
+
+@dataclass(frozen=True)
+class DataRef:
+    """Images by source text, and how many of them.
+
+    Attributes:
+        source: canonical text of the source.
+        limit: canonical text of the limit, or None for all.
+    """
+
+    source: str
+    limit: str | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker needs to carry out a stage.
+
+    Attributes:
+        method: whose encoder is pre-trained or judged.
+        data: images to pre-train on, or to judge with.
+        seed: of this stage.
+        protocol: name, for a head or an attack.
+        attack: name within the protocol, for an attack.
+    """
+
+    method: MethodRef
+    data: DataRef
+    seed: int
+    protocol: str | None = None
+    attack: str | None = None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A unit of work with one product in the store.
+
+    Attributes:
+        kind: what it does.
+        label: for people.
+        task: what a worker needs.
+        recipe: everything that the product depends on; its hash is the key.
+        upstream: name -> key of the stages whose products it reads.
+        weight: cost in encoder forward passes of one image, an estimate.
+    """
+
+    kind: StageKind
+    label: str
+    task: Task
+    recipe: Mapping[str, Any]
+    upstream: Mapping[str, str] = field(default_factory=dict)
+    weight: float = 0.0
+
+    @cached_property
+    def key(self) -> str:
+        """The recipe key."""
+        return digest({"kind": self.kind, "recipe": self.recipe, "upstream": self.upstream})
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """The seeds of a cell, one per source of randomness."""
+
+    pretrain: int
+    head: int
+    attack: int
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row to be.
+
+    Attributes:
+        label: the method as tables show it, e.g. `ncp[neighbour=3]`.
+        data, pool: evaluation and pre-training images.
+        facts: further columns of the row that are known before anything runs.
+        pretrain, head: keys of its stages.
+        attacks: attack name -> key.
+    """
+
+    label: str
+    method: MethodRef
+    data: DataRef
+    pool: DataRef
+    seeds: Seeds
+    protocol: str
+    pretrain: str
+    head: str
+    attacks: Mapping[str, str]
+    facts: Mapping[str, Any]
+
+    @cached_property
+    def key(self) -> str:
+        """Its identity: what it measures, whatever code does it. A newer row of one identity takes the older one's place."""
+        measured = ("data_fingerprint", "pool_fingerprint", "protocol_hash", "schedule", "eps", "precision")
+        return digest(
+            {
+                "method": asdict(self.method) | {"text": None},
+                "seeds": asdict(self.seeds),
+                "protocol": self.protocol,
+                **{name: self.facts[name] for name in measured},
+            }
+        )
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Keys of its own stages, in order; upstreams of the pre-training are reached through the plan."""
+        return (self.pretrain, self.head, *self.attacks.values())
+
+    @property
+    def name(self) -> str:
+        """How `bench why` and logs call it."""
+        return f"{self.label}/{self.data.source}/{self.protocol}/seed{self.seeds.pretrain}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The cells of a sweep and the stages they share, each stage once."""
+
+    cells: tuple[Cell, ...]
+    stages: Mapping[str, Stage]
+
+    def needs(self, key: str) -> Iterator[str]:
+        """Keys of all stages that the stage `key` rests on, itself last, each once."""
+        seen: dict[str, None] = {}
+        self._collect(key, seen)
+        yield from seen
+
+    def _collect(self, key: str, seen: dict[str, None]) -> None:
+        if key in seen:
+            return
+        for upstream in self.stages[key].upstream.values():
+            self._collect(upstream, seen)
+        seen[key] = None
+
+    @cached_property
+    def downstream(self) -> Mapping[str, tuple[str, ...]]:
+        """Keys of the stages that read each stage's product."""
+        readers: dict[str, list[str]] = {key: [] for key in self.stages}
+        for key, stage in self.stages.items():
+            for upstream in dict.fromkeys(stage.upstream.values()):
+                readers[upstream].append(key)
+        return {key: tuple(keys) for key, keys in readers.items()}
+
+    @cached_property
+    def urgency(self) -> Mapping[str, float]:
+        """Weight of the heaviest chain that begins with each stage: what to start first."""
+        urgency: dict[str, float] = {}
+        for key in reversed(list(self.stages)):
+            after = max((urgency[reader] for reader in self.downstream[key]), default=0.0)
+            urgency[key] = self.stages[key].weight + after
+        return urgency

@@ -1,0 +1,1 @@
+"""How an encoder is judged: head recipes and attacks as versioned data, and the fitting of heads."""

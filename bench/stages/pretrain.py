@@ -1,0 +1,33 @@
+"""Images to an encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from bench.contract import Encoder, Method, Record, Report, Run, UnlabelledImages
+from bench.config import MethodConfig
+from bench.randomness import Randomness
+
+
+def pretrain(
+    method: Method[MethodConfig],
+    images: UnlabelledImages,
+    upstream: Mapping[str, Encoder],
+    seed: int,
+    report: Report,
+    record: Record,
+) -> Encoder:
+    """The method's encoder, trained on the images in an order that says nothing of their classes."""
+    randomness = Randomness(seed, "pretrain")
+    device = images.pixels.device
+    frozen = {name: encoder.requires_grad_(False).eval() for name, encoder in upstream.items()}
+    run = Run(randomness, device, frozen, report, record)
+    return method.pretrain(shuffled(images, randomness), run).eval()
+
+
+def shuffled(images: UnlabelledImages, randomness: Randomness) -> UnlabelledImages:
+    """The images in an order of the seed's own: a folder per class would leak labels by position."""
+    order = torch.randperm(len(images), generator=randomness.generator("shuffle")).to(images.pixels.device)
+    return UnlabelledImages(images.pixels[order], images.profile)

@@ -1,0 +1,179 @@
+"""What a user asks for: the options of `bench run`, equal from flags, a TOML file and Python. Imports no torch."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from bench.errors import BenchError, unknown
+from bench.validation import validated
+
+
+class Schedule(StrEnum):
+    """How long pre-training lasts.
+
+    Members:
+        QUICK: minutes on a CPU; `digits` alone has settings for it.
+        SHORT: `SHORT_EPOCHS` epochs for every pre-training stage, milestones scaled alike.
+        PAPER: as the paper says.
+    """
+
+    QUICK = "quick"
+    SHORT = "short"
+    PAPER = "paper"
+
+
+SHORT_EPOCHS = 20
+
+
+def _joined(value: object) -> object:
+    """A list from TOML or Python as the comma list that the command line takes."""
+    return ",".join(str(item) for item in value) if isinstance(value, list | tuple) else value
+
+
+def _counted(value: object) -> object:
+    """`5` is 0..4, `0,3,7` is those three; a list is itself."""
+    if isinstance(value, str):
+        value = _numbers(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        if value < 1:
+            raise ValueError(f"{value} seeds leave nothing to run; give a count from 1 up, or a list such as 0,3,7")
+        return tuple(range(value))
+    return value
+
+
+def _numbers(text: str) -> int | tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(",") if part.strip()) if "," in text else int(text)
+    except ValueError:
+        raise ValueError("seeds are a count such as 5, or a list such as 0,3,7") from None
+
+
+def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    if not seeds:
+        raise ValueError("no seed leaves nothing to run; give a count such as 5, or a list such as 0,3,7")
+    for seed in seeds:
+        if seed < 0:
+            raise ValueError(f"seed {seed} is negative; seeds are 0 or more")
+        if seeds.count(seed) > 1:
+            raise ValueError(f"seed {seed} is named twice; name each seed once")
+    return seeds
+
+
+def _schedule(value: object) -> object:
+    if isinstance(value, str) and value not in set(Schedule):
+        raise unknown("schedule", value, Schedule)
+    return value
+
+
+def _device(text: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", text):
+        raise ValueError("devices are auto, cpu, cuda, or one GPU such as cuda:0")
+    return text
+
+
+def _text(value: object) -> object:
+    return str(value) if isinstance(value, int) else value
+
+
+def default_data_dir() -> Path:
+    """Where downloaded data sets lie: the environment variable `BENCH_DATA`, else the user's cache folder."""
+    import platformdirs
+
+    return Path(os.environ.get("BENCH_DATA") or platformdirs.user_cache_path("acl-bench"))
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+CommaList = Annotated[str, BeforeValidator(_joined), Field(min_length=1)]
+Count = Annotated[int, Field(ge=1)]
+Seeds = Annotated[tuple[int, ...], BeforeValidator(_counted), AfterValidator(_distinct)]
+
+
+class Sweep(BaseModel):
+    """The options of a run: which cells, where, and with how many workers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    methods: CommaList
+    """Methods, with options in brackets: `ncp[neighbour=[2,3]],amoc,./mine.py:Mine`."""
+    datasets: CommaList = "digits"
+    """Data sets: `digits`, `cifar10`, `parquet:DIR[like=cifar10]`, ..."""
+    protocols: CommaList | None = None
+    """Protocols; None is `slf-1` with `quick`, `slf-1,alf-1` otherwise."""
+    seeds: Seeds = (0, 1, 2, 3, 4)
+    """A count (`5` is 0..4) or a list (`0,3,7`)."""
+    schedule: Annotated[Schedule, BeforeValidator(_schedule)] = Schedule.QUICK
+    """Length of pre-training."""
+    epochs: Count | None = None
+    """Pre-training epochs instead of the schedule's own; milestones scale along."""
+    limit: Annotated[str, BeforeValidator(_text)] | None = None
+    """Use fewer images: `200`, or `train=2000,test=200`."""
+    device: Annotated[str, AfterValidator(_device)] = "auto"
+    """`auto` is a GPU if there is one, else the CPU."""
+    jobs: Count | None = None
+    """Worker processes; None is as many as cores."""
+    threads: Count = 1
+    """CPU threads per worker. Numbers depend on it, so it is part of the keys."""
+    out: Path = Path("runs")
+    """The store."""
+    data_dir: Path = Field(default_factory=default_data_dir)
+    """Where downloaded data sets lie."""
+    rerun: bool = False
+    """Compute finished stages again and compare."""
+
+    @property
+    def protocol_names(self) -> str:
+        """The protocols as a comma list, the default filled in."""
+        return self.protocols or ("slf-1" if self.schedule is Schedule.QUICK else "slf-1,alf-1")
+
+    @property
+    def workers(self) -> int:
+        """Worker processes, the default filled in."""
+        return self.jobs or cores()
+
+    @property
+    def pretrain_epochs(self) -> int | None:
+        """The epochs that every pre-training stage is rescaled to, or None for its own."""
+        return self.epochs or (SHORT_EPOCHS if self.schedule is Schedule.SHORT else None)
+
+    @classmethod
+    def of(cls, **values: Any) -> Self:
+        """A sweep from Python values.
+
+        Raises:
+            BenchError: for an unknown option, or a value of the wrong type or range.
+        """
+        return cls._checked(values, "sweep")
+
+    @classmethod
+    def from_toml(cls, path: Path, **flags: Any) -> Self:
+        """A sweep from a TOML file whose keys are the long options; `flags` override it.
+
+        Raises:
+            BenchError: if the file is not there or is not TOML, or says what `of` would not take.
+        """
+        return cls._checked({**_read(path), **flags}, path.name)
+
+    @classmethod
+    def _checked(cls, values: dict[str, Any], owner: str) -> Self:
+        values = {name.replace("-", "_"): value for name, value in values.items()}
+        return validated(cls, values, owner)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BenchError(f"sweep file '{path}' cannot be read ({error.strerror}): give a TOML file.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BenchError(f"sweep file '{path}' is not valid TOML: {error}. Correct it there.") from error

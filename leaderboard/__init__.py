@@ -1,0 +1,1 @@
+"""Rows read back, compared, tested and printed."""

@@ -1,0 +1,23 @@
+"""The names of layouts and formats. Imports nothing heavy, so that `bench --help` stays fast."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Layout(StrEnum):
+    """How rows are laid out, after the tables of the NCP-ACL paper."""
+
+    TABLE2 = "ncp-acl-table2"
+    """Methods against data sets x (SA, RA, AA); one table per protocol."""
+    TABLE3 = "ncp-acl-table3"
+    """Methods against protocols x (SA, RA, AA), side by side; one table per data set."""
+
+
+class Format(StrEnum):
+    """How a table is written."""
+
+    TERMINAL = "terminal"
+    MARKDOWN = "markdown"
+    LATEX = "latex"
+    CSV = "csv"

@@ -1,0 +1,191 @@
+"""What a table is: cells with mean, spread and n, marks that a test stands behind, and what a reader must know.
+
+Nothing here knows where the numbers come from or how a table is printed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from leaderboard.rows import Setting
+from leaderboard.statistics import Column, Comparison
+
+
+class Metric(StrEnum):
+    """What is measured; the values are column names of the rows."""
+
+    SA = "sa"
+    RA = "ra_pgd20"
+    PGD = "pgd20"
+    AA = "aa"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How a metric is headed, and what it is the accuracy on."""
+
+    heading: str
+    meaning: str
+
+
+MEASURES: Mapping[Metric, Measure] = {
+    Metric.SA: Measure("SA", "on clean images"),
+    Metric.RA: Measure("RA", "under PGD-20 with step eps/4"),
+    Metric.PGD: Measure("PGD-20", "under PGD-20 with step eps/10, which is no stand-in for RA"),
+    Metric.AA: Measure("AA", "under AutoAttack standard"),
+}
+FAMILY = frozenset({Metric.SA, Metric.AA})
+"""Metrics whose tests are adjusted together; the others are secondary and keep raw p-values."""
+
+
+class Mark(StrEnum):
+    """What a cell is in its column."""
+
+    NONE = "none"
+    BEST = "best"
+    TIED = "tied"
+    """Not told apart from the best."""
+    SECOND = "second"
+    """The highest of those that are told apart from the best."""
+
+
+class State(StrEnum):
+    """What stands behind a cell."""
+
+    OK = "ok"
+    PARTIAL = "partial"
+    """Some seeds failed; the numbers are of the others."""
+    FAILED = "failed"
+    """Every seed failed."""
+    MISSING = "missing"
+    """Never measured."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of a table.
+
+    Attributes:
+        state: what stands behind it.
+        mean, spread: per cent, over pre-training seeds; spread is the sample standard deviation, None for one seed.
+        n, failed: seeds with a number, and seeds that failed.
+        mark: its place in the column.
+        footnotes: what holds for this number alone.
+    """
+
+    state: State
+    mean: float | None = None
+    spread: float | None = None
+    n: int = 0
+    failed: int = 0
+    mark: Mark = Mark.NONE
+    footnotes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Key:
+    """Which column: a metric on a data set under a protocol."""
+
+    dataset: str
+    protocol: str
+    metric: Metric
+
+
+@dataclass(frozen=True)
+class Group:
+    """Columns under one heading."""
+
+    title: str
+    keys: tuple[Key, ...]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A method.
+
+    Attributes:
+        label: as on the command line.
+        cells: one per column, in the order of the table's groups.
+        footnotes: what holds for the method.
+    """
+
+    label: str
+    cells: tuple[Cell, ...]
+    footnotes: tuple[str, ...] = ()
+
+    @property
+    def seeds(self) -> str:
+        """How many seeds are behind its numbers: `5`, or `3-5` where columns differ."""
+        counts = {cell.n for cell in self.cells if cell.state is not State.MISSING} or {0}
+        return "-".join(str(count) for count in sorted({min(counts), max(counts)}))
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a table's numbers come from.
+
+    Attributes:
+        command: what prints it again.
+        rows: how many rows are behind it.
+        rows_hash: hash of their numbers.
+    """
+
+    command: str
+    rows: int
+    rows_hash: str
+
+    @property
+    def text(self) -> str:
+        """One line for a comment."""
+        return f"{self.command}; {self.rows} rows, hash {self.rows_hash}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table, ready to be printed.
+
+    Attributes:
+        title: protocol or data set, and the setting.
+        setting: what all its rows share.
+        groups: headings and their columns.
+        lines: methods.
+        tests: the comparisons behind the marks, by column.
+        notes: sentences that belong below it.
+        provenance: where its numbers come from.
+    """
+
+    title: str
+    setting: Setting
+    groups: tuple[Group, ...]
+    lines: tuple[Line, ...]
+    tests: tuple[Column[Key], ...]
+    notes: tuple[str, ...]
+    provenance: Provenance
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """All columns from left to right."""
+        return tuple(key for group in self.groups for key in group.keys)
+
+    @property
+    def footnotes(self) -> Mapping[str, str]:
+        """Footnote to its letter, in reading order."""
+        reading = (notes for line in self.lines for notes in (line.footnotes, *(cell.footnotes for cell in line.cells)))
+        texts = dict.fromkeys(text for notes in reading for text in notes)
+        return {text: _letters(index) for index, text in enumerate(texts)}
+
+    @property
+    def comparisons(self) -> Iterator[tuple[str, Comparison]]:
+        """Every comparison, with the name of its column."""
+        titles = {key: group.title for group in self.groups for key in group.keys}
+        for column in self.tests:
+            for comparison in column.comparisons:
+                yield f"{titles[column.key]} {MEASURES[column.key.metric].heading}", comparison
+
+
+def _letters(index: int) -> str:
+    """a, b, ..., z, aa, ab, ..."""
+    tail = chr(ord("a") + index % 26)
+    return tail if index < 26 else _letters(index // 26 - 1) + tail

@@ -1,0 +1,205 @@
+"""The sentences below a table: what its numbers are, what its marks rest on, and what they cannot show."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import pandas as pd
+
+from bench.schema import Status
+from leaderboard.model import FAMILY, MEASURES, Key, Metric
+from leaderboard.rows import SEEDS, Setting
+from leaderboard.statistics import ALPHA, POWER, Column, Comparison, smallest_detectable, smallest_significant
+
+CONTEXT = (
+    "harness_version",
+    "context_torch",
+    "context_cuda",
+    "context_device",
+    "context_threads",
+    "context_memory_format",
+    "context_deterministic",
+)
+_LONGEST = 160
+
+
+def of_method(rows: pd.DataFrame) -> tuple[str, ...]:
+    """Footnotes of a method, from its rows of a table."""
+    sentences = (sentence for rule in _METHOD_RULES for sentence in rule(rows))
+    return tuple(dict.fromkeys(sentences))
+
+
+def of_failure(rows: pd.DataFrame, seeds: Sequence[int], tried: int) -> tuple[str, ...]:
+    """The footnote of a number that some seeds did not reach: which, and the first error."""
+    if not seeds:
+        return ()
+    failed = rows[rows["status"].eq(Status.FAILED.value) & rows["seed_pretrain"].isin(seeds)]
+    reason = " ".join(str(failed["error"].iloc[0]).split())
+    reason = reason if len(reason) <= _LONGEST else reason[: _LONGEST - 3] + "..."
+    listed = ", ".join(str(seed) for seed in seeds)
+    survivors = "; the numbers are of the others alone" if len(seeds) < tried else ""
+    return (f"{len(seeds)} of {tried} seeds failed ({listed}){survivors}. First error: {reason}",)
+
+
+def _own_footnotes(rows: pd.DataFrame) -> Iterator[str]:
+    for text in rows["footnotes"].dropna():
+        yield from json.loads(text)
+
+
+def _labelled(rows: pd.DataFrame) -> Iterator[str]:
+    if _holds(rows, "labelled_pretraining").any():
+        yield "labels were used in pre-training"
+
+
+def _external(rows: pd.DataFrame) -> Iterator[str]:
+    if _holds(rows, "external_data").any():
+        yield "data or weights from outside the pre-training images were used"
+
+
+def _other_images(rows: pd.DataFrame) -> Iterator[str]:
+    other = rows[rows["pretrain_data"] != rows["dataset"]]
+    for pool, dataset in dict.fromkeys(zip(other["pretrain_data"], other["dataset"], strict=True)):
+        yield f"pre-trained on {pool}, not on the images of {dataset}"
+
+
+def _edge(rows: pd.DataFrame) -> Iterator[str]:
+    at_edge = rows[_holds(rows, "head_rate_at_edge")]
+    places = [
+        f"{protocol} on {dataset} ({', '.join(f'{rate:g}' for rate in sorted(set(found['head_rate'])))})"
+        for (protocol, dataset), found in at_edge.groupby(["protocol", "dataset"], sort=False)
+    ]
+    if places:
+        yield f"the head's learning rate lies at the edge of its grid: {', '.join(places)}"
+
+
+def _warnings(rows: pd.DataFrame) -> Iterator[str]:
+    for text in rows["warnings"].dropna():
+        yield from (f"warning: {sentence}" for sentence in json.loads(text))
+
+
+_METHOD_RULES: tuple[Callable[[pd.DataFrame], Iterator[str]], ...] = (
+    _labelled,
+    _external,
+    _other_images,
+    _edge,
+    _own_footnotes,
+    _warnings,
+)
+
+
+def _holds(rows: pd.DataFrame, column: str) -> pd.Series:
+    """Where a truth value is true, whatever type a column of nulls and truth values was read as."""
+    return rows[column].isin([True])
+
+
+def of_table(
+    setting: Setting,
+    rows: pd.DataFrame,
+    keys: Sequence[Key],
+    tests: Sequence[Column[Key]],
+    families: Mapping[str, int],
+    older: int,
+) -> tuple[str, ...]:
+    """What holds for the whole table.
+
+    Args:
+        setting: what its rows share.
+        rows: the rows that it averages.
+        keys: its columns.
+        tests: the comparisons of its columns.
+        families: protocol to the number of tests that were adjusted together.
+        older: rows that were left out because newer ones took their place.
+    """
+    found = [comparison for column in tests for comparison in column.comparisons]
+    sentences = [
+        _what(keys),
+        *_marks(found, keys, families),
+        *_power(found),
+        *_flags(tests, rows),
+        *_limits(setting),
+        *_legacy(rows),
+        *_older(older),
+        *_contexts(rows),
+    ]
+    return tuple(sentences)
+
+
+def _what(keys: Iterable[Key]) -> str:
+    metrics = [metric for metric in Metric if metric in {key.metric for key in keys}]
+    meanings = "; ".join(f"{MEASURES[metric].heading}: {MEASURES[metric].meaning}" for metric in metrics)
+    return f"Accuracy in % of the test images ({meanings}): mean ± sample standard deviation over n pre-training seeds."
+
+
+def _marks(found: Sequence[Comparison], keys: Sequence[Key], families: Mapping[str, int]) -> Iterator[str]:
+    if not any(comparison.test for comparison in found):
+        yield "Nothing is marked: no two methods share the two seeds that a test needs."
+        return
+    secondary = [MEASURES[metric].heading for metric in Metric if metric in {key.metric for key in keys} - FAMILY]
+    raw = f"; {', '.join(secondary)}: raw p, no claim" if secondary else ""
+    counted = " and ".join(f"the {count} tests of {protocol}" for protocol, count in families.items())
+    yield (
+        "Bold: the best of a column, and those that a paired t-test by seed does not tell from it (two-sided, "
+        f"p < {ALPHA:g}; SA and AA adjusted by Holm over {counted} in this setting{raw}). "
+        "Underlined: the highest of the rest. The best is picked by these same numbers, which flatters it."
+    )
+
+
+def _power(found: Sequence[Comparison]) -> Iterator[str]:
+    counts = sorted({comparison.test.n for comparison in found if comparison.test})
+    if not counts:
+        return
+    shown = "; ".join(
+        f"n = {n}: p < {ALPHA:g} needs a mean difference above {smallest_significant(n):.2f} sd, and only a true "
+        f"difference of {smallest_detectable(n):.2f} sd is found with {POWER:.0%} probability"
+        for n in counts
+    )
+    yield (
+        f"What so few seeds can show, before any adjustment, with sd that of the differences by seed: {shown} "
+        "(in points: column detects). Not significant is not equal."
+    )
+
+
+def _flags(tests: Sequence[Column[Key]], rows: pd.DataFrame) -> Iterator[str]:
+    comparisons = [comparison for column in tests for comparison in column.comparisons]
+    lonely = any(column.comparisons and column.single for column in tests)
+    if lonely or any(comparison.test is None for comparison in comparisons):
+        yield "Methods that share fewer than two seeds with the best are neither tested nor marked."
+    if any(comparison.undecidable for comparison in comparisons):
+        yield (
+            "A difference that is the same number in every seed leaves a t-test no variance: its p of 0 is a limit, "
+            "not evidence; it is neither adjusted nor used for a mark."
+        )
+    seeds = rows.groupby(["label", "dataset", "protocol"])["seed_pretrain"]
+    if len({frozenset(found) for _, found in seeds}) > 1:
+        yield "Not all methods have the same seeds: each pair is compared on the seeds it shares."
+    if rows.groupby(["label", "dataset", "protocol", "seed_pretrain"]).size().gt(1).any():
+        yield f"Several rows of one pre-training seed ({', '.join(SEEDS[1:])}) count as one number, their mean."
+
+
+def _limits(setting: Setting) -> Iterator[str]:
+    if setting.limited:
+        parts = {"training": setting.limit_train, "test": setting.limit_test}
+        kept = " and ".join(f"{count} {name} images" for name, count in parts.items() if count is not None)
+        yield f"Limited to {kept} (--limit): not comparable with full results."
+
+
+def _legacy(rows: pd.DataFrame) -> Iterator[str]:
+    names = sorted(set(rows.loc[rows["legacy"].astype(bool), "protocol"]))
+    if names:
+        yield f"Legacy: {', '.join(names)} repeats a paper's own recipe; compare it with that paper alone."
+
+
+def _older(count: int) -> Iterator[str]:
+    if count:
+        rows = "1 row" if count == 1 else f"{count} rows"
+        yield f"{rows} of older settings, data or code are left out; `bench run` brings their seeds up to date."
+
+
+def _contexts(rows: pd.DataFrame) -> Iterator[str]:
+    mixed = {name: sorted(set(rows[name].dropna().astype(str))) for name in CONTEXT}
+    differing = [
+        f"{name.removeprefix('context_')}: {', '.join(found)}" for name, found in mixed.items() if len(found) > 1
+    ]
+    if differing:
+        yield f"The rows come from more than one context ({'; '.join(differing)})."

@@ -1,0 +1,210 @@
+"""Rows read back: selected, reduced to one version each, and split into blocks that may be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.data.sources import parse_sources
+from bench.errors import BenchError, unknown
+from bench.grammar import Spec, expand, parse_specs
+from bench.keys import digest
+from bench.registry import Registry
+from bench.schema import Status
+from bench.store import read_rows
+
+METRICS = ("sa", "ra_pgd20", "pgd20", "aa")
+IDENTITY = ("label", "dataset", "protocol")
+"""With the setting: what makes rows differ by their seeds alone."""
+VERSION = ("config", "protocol_hash", "plugin_hash", "pretrain_data", "data_fingerprint", "pool_fingerprint")
+"""What must be equal besides: rows that disagree with the newest of their identity are of an older version."""
+SEEDS = ("seed_pretrain", "seed_head", "seed_attack")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which rows are wanted; an empty tuple is all of them.
+
+    Attributes:
+        methods: labels, `ncp` or `ncp[neighbour=3]`; a plain name is the method as it stands, as for `bench run`.
+        datasets: canonical source texts.
+        protocols: names.
+        schedules: names.
+    """
+
+    methods: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+    protocols: tuple[str, ...] = ()
+    schedules: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(
+        cls,
+        methods: str | None = None,
+        datasets: str | None = None,
+        protocols: str | None = None,
+        schedule: str | None = None,
+    ) -> Selection:
+        """A selection from comma lists, in the spelling of `bench run`; grids stand for all their points.
+
+        Raises:
+            BenchError: if a list cannot be read.
+        """
+        return cls(
+            methods=_labels(methods) if methods else (),
+            datasets=tuple(source.name for source in parse_sources(datasets)) if datasets else (),
+            protocols=_names(protocols),
+            schedules=_names(schedule),
+        )
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(spec.name for spec in parse_specs(text)) if text else ()
+
+
+def _labels(text: str) -> tuple[str, ...]:
+    return tuple(Spec(_method_name(spec.name), one.options).text for spec in parse_specs(text) for one in expand(spec))
+
+
+def _method_name(text: str) -> str:
+    """The name under which a method's rows are kept; a plugin's file is asked for it, without being imported."""
+    return Registry(()).find(text).name if ".py" in text else text.lower()
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What rows must share to stand in one table: the grouping key.
+
+    Attributes:
+        schedule, epochs: length of pre-training, and the `--epochs` that overrode it.
+        limit_train, limit_test: `--limit`; None is all images.
+        norm, eps: the attack budget.
+        precision: of the scoring.
+    """
+
+    schedule: str
+    epochs: int | None
+    limit_train: int | None
+    limit_test: int | None
+    norm: str
+    eps: float
+    precision: str
+
+    @classmethod
+    def of(cls, record: Mapping[Hashable, Any]) -> Setting:
+        """The setting of a row, given as column name to value."""
+        return cls(
+            schedule=record["schedule"],
+            epochs=_whole(record["epochs"]),
+            limit_train=_whole(record["limit_train"]),
+            limit_test=_whole(record["limit_test"]),
+            norm=record["norm"],
+            eps=float(record["eps"]),
+            precision=record["precision"],
+        )
+
+    @property
+    def limited(self) -> bool:
+        """Whether some images were left out."""
+        return self.limit_train is not None or self.limit_test is not None
+
+    @property
+    def text(self) -> str:
+        """For a title: `schedule quick, Linf eps 8/255`."""
+        parts = [f"schedule {self.schedule}"]
+        parts += [f"{self.epochs} epochs"] if self.epochs is not None else []
+        parts += [f"{self.norm} eps {_eps_text(self.eps)}"]
+        parts += [self.precision] if self.precision != "fp32" else []
+        limits = {"train": self.limit_train, "test": self.limit_test}
+        parts += [f"limit {name}={count}" for name, count in limits.items() if count is not None]
+        return ", ".join(parts)
+
+
+def _whole(value: Any) -> int | None:
+    return None if pd.isna(value) else int(value)
+
+
+def _eps_text(eps: float) -> str:
+    levels = eps * 255
+    return f"{round(levels)}/255" if abs(levels - round(levels)) < 1e-6 else f"{eps:g}"
+
+
+def load(out: Path, selection: Selection) -> pd.DataFrame:
+    """The wanted rows of the store at `out`, failed ones included.
+
+    Raises:
+        BenchError: if there are none; the message says what there is.
+    """
+    return select(read_rows(out), selection)
+
+
+def select(frame: pd.DataFrame, selection: Selection) -> pd.DataFrame:
+    """The wanted rows.
+
+    Raises:
+        BenchError: for a name that no row has (with the closest one suggested), or if no row has all that is wanted.
+    """
+    wanted = (
+        ("method", selection.methods, "label"),
+        ("data set", selection.datasets, "dataset"),
+        ("protocol", selection.protocols, "protocol"),
+        ("schedule", selection.schedules, "schedule"),
+    )
+    keep = pd.Series(True, index=frame.index)
+    for kind, names, column in wanted:
+        there = set(frame[column])
+        for name in names:
+            if name not in there:
+                raise unknown(f"{kind} (in these results)", name, there)
+        keep &= frame[column].isin(names) if names else True
+    if not keep.any():
+        raise BenchError("no result has all that was asked for together: drop one of the filters, or run those cells.")
+    return frame[keep]
+
+
+def by_setting(frame: pd.DataFrame) -> Iterator[tuple[Setting, pd.DataFrame]]:
+    """Blocks of rows that may be compared, sorted by setting. Rows of two settings never meet."""
+    found = [Setting.of(record) for record in frame.to_dict("records")]
+    for setting in sorted(set(found), key=lambda setting: setting.text):
+        yield setting, frame[[one == setting for one in found]]
+
+
+def current(block: pd.DataFrame) -> pd.DataFrame:
+    """Keep, for each label, data set and protocol, only rows of the same version as its newest row, one per seeds.
+
+    A store keeps the rows of earlier settings and code under the same label; averaging them would mix two methods.
+    What a failed row does not know (a null) agrees with everything.
+    """
+    newest_first = block.assign(_time=pd.to_datetime(block["created"], utc=True, format="ISO8601"))
+    newest_first = newest_first.sort_values(["_time", "cell"], ascending=False, kind="stable").drop(columns="_time")
+    kept = [_same_version(rows) for _, rows in newest_first.groupby(list(IDENTITY), sort=False)]
+    return pd.concat(kept).drop_duplicates([*IDENTITY, *SEEDS]).sort_values([*IDENTITY, *SEEDS], ignore_index=True)
+
+
+def _same_version(rows: pd.DataFrame) -> pd.DataFrame:
+    known = rows[list(VERSION)]
+    newest = known.bfill().iloc[0]
+    return rows[(known.eq(newest) | known.isna()).all(axis="columns")]
+
+
+def scores(rows: pd.DataFrame, metric: str) -> pd.Series:
+    """Seed to per cent: one number per pre-training seed, the mean over its head and attack seeds; nulls left out."""
+    values = pd.to_numeric(rows[metric]).astype(float)
+    return values.groupby(rows["seed_pretrain"].astype(int)).mean().dropna()
+
+
+def failed_seeds(rows: pd.DataFrame, metric: str) -> tuple[int, ...]:
+    """Pre-training seeds that have no number of this metric because their cell failed."""
+    failed = rows.loc[rows["status"].eq(Status.FAILED.value), "seed_pretrain"].astype(int)
+    return tuple(sorted(set(failed) - set(scores(rows, metric).index)))
+
+
+def fingerprint(rows: pd.DataFrame) -> str:
+    """Hash of the numbers behind a table: cells, how they ended, and metrics; the order of rows does not count."""
+    columns = ["cell", "status", *METRICS]
+    plain = rows[columns].astype(object).where(rows[columns].notna(), None)
+    return digest(sorted(plain.values.tolist(), key=str))

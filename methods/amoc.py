@@ -1,0 +1,222 @@
+"""AMOC: adversarial momentum-contrastive pre-training (Xu and Yang, 2020). Eq. numbers are the paper's.
+
+Official code: MTandHJ/amoc at cdeefda; the paper's ACA is the code's `ACA_PLUS`.
+"""
+
+from __future__ import annotations
+
+import copy
+from enum import StrEnum
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from bench.attacks.pgd import LinfPGD, ascend, undisturbed, uniform_start
+from bench.config import Count, EpochLength, Fraction, Positive, TrainingConfig
+from bench.contract import Encoder, Passes, Run, UnlabelledImages
+from bench.data.profiles import DataProfile
+from bench.data.views import ColourJitter, GaussianBlur, Grayscale, HorizontalFlip, RandomResizedCrop, Views
+from bench.engine.loop import Batch, TrainingMethod, Update
+from bench.engine.schedules import WarmupCosine, amoc
+from bench.models.encoder import Normalisation, ResNetEncoder, resnet_encoder
+from bench.models.projectors import Head, Projector
+from bench.models.resnet import Architecture, Init
+from methods.parts.banks import MemoryBank
+from methods.parts.ema import ema_update
+from methods.parts.losses import info_nce
+
+CLEAN, ADVERSARIAL = "clean", "adv"
+
+
+class Variant(StrEnum):
+    """Where the paper's Algorithm 1 and the released code differ."""
+
+    PAPER = "paper"
+    RELEASE = "release"
+
+
+class AMOCConfig(TrainingConfig):
+    """Settings of AMOC; the defaults are those for CIFAR-10."""
+
+    epochs: EpochLength = 200
+    """4.1; one row of table 3 has 1000."""
+    batch_size: Count = 256
+    """4.1."""
+    variant: Variant = Variant.PAPER
+    """`paper`: Algorithm 1 (clean key in the attack; loss, EMA, then both banks by the updated key encoder). `release`: noise
+    on the key half of the attack, banks before the logits, EMA last (src/base.py:159-180). Published numbers are `release`'s."""
+    architecture: Architecture = Architecture.RESNET18_PADDING1
+    """models/resnet.py:129-224."""
+    normalisation: Normalisation = Normalisation.DATASET
+    """src/config.py:77-89, whose CIFAR statistics differ from ours in the fourth decimal."""
+    bank_size: Count = 32768
+    """models/builder.py:41-47: keys in each of the two banks."""
+    momentum_encoder: Fraction = 0.999
+    """m of Eq. (3.2)."""
+    temperature: Positive = 0.2
+    """models/builder.py:23."""
+    leverage: Fraction = 0.5
+    """lambda of Eq. (3.3)."""
+    eps: Positive = 8 / 255
+    """4.1."""
+    attack_steps: Count = 5
+    """4.1; src/base.py:361-411."""
+    step_fraction: Positive = 0.25
+    """Table 2: relative step size."""
+    learning_rate: Positive = 0.1
+    """4.1."""
+    warmup_epochs: EpochLength = 10
+    """src/loadopts.py:245-267."""
+    momentum: Fraction = 0.9
+    """pre_train.py:42-62."""
+    weight_decay: float = 5e-4
+    """pre_train.py:42-62."""
+    crop_scale: tuple[Fraction, Fraction] = (0.2, 1.0)
+    """src/config.py:51-58."""
+    jitter: tuple[float, float, float, float] = (0.4, 0.4, 0.4, 0.1)
+    """src/config.py:51-58."""
+    jitter_probability: Fraction = 0.8
+    """src/config.py:51-58."""
+    gray_probability: Fraction = 0.2
+    """src/config.py:51-58."""
+    blur_sigma: tuple[Positive, Positive] = (0.1, 2.0)
+    """src/config.py:51-58: PIL radius, which is the sigma."""
+    blur_probability: Fraction = 0.5
+    """src/config.py:51-58."""
+    flip_probability: Fraction = 0.5
+    """src/config.py:51-58."""
+
+
+class Branch(nn.Module):
+    """Encoder and projector: f_q or f_k."""
+
+    def __init__(self, encoder: ResNetEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.projector = Projector(Head.AMOC, encoder.feature_dim, encoder.routes)
+
+    def forward(self, x: Tensor, route: str) -> Tensor:
+        """[B, 3, H, W] in [0, 1] -> unit rows [B, 128]."""
+        return normalize(self.projector(self.encoder.features(x, route), route))
+
+
+class AMOCState(nn.Module):
+    """Query, key and the two memory banks."""
+
+    def __init__(self, query: Branch, bank_size: int) -> None:
+        super().__init__()
+        self.f_q, self.f_k = query, copy.deepcopy(query).requires_grad_(False)
+        self.clean, self.adversarial = (MemoryBank(bank_size, query.projector.output_dim) for _ in range(2))
+
+
+class AMOC(TrainingMethod[AMOCConfig, AMOCState]):
+    """MoCo with an adversarial query and a bank of adversarial keys (ACA)."""
+
+    name = "amoc"
+    summary = "AMOC: momentum contrast with a clean and an adversarial memory bank"
+    Config = AMOCConfig
+    PAPER = {"cifar10": AMOCConfig(), "cifar100": AMOCConfig()}
+    QUICK = {
+        "digits": AMOCConfig(
+            architecture=Architecture.SMALL,
+            epochs=16,
+            batch_size=128,
+            warmup_epochs=1,
+            bank_size=1024,
+            momentum_encoder=0.99,
+            eps=0.1,
+            crop_scale=(0.4, 1.0),
+            flip_probability=0.0,
+        )
+    }
+    drop_last = False
+
+    def passes(self) -> Passes:
+        """The attack on the query and its key, two query passes, and the keys of loss and banks."""
+        steps = self.config.attack_steps
+        keys = 3 if self.config.variant is Variant.PAPER else 2
+        return Passes(forward=steps + 1 + 2 + keys, backward_input=steps, backward=2)
+
+    def encoder(self, profile: DataProfile) -> ResNetEncoder:
+        """Two routes; the adversarial one is scored (Algorithm 1, output)."""
+        c = self.config
+        return resnet_encoder(
+            c.architecture,
+            profile,
+            routes=(CLEAN, ADVERSARIAL),
+            active_route=ADVERSARIAL,
+            normalisation=c.normalisation,
+            init=Init.KAIMING_FAN_OUT,
+        )
+
+    def build(self, images: UnlabelledImages, run: Run) -> AMOCState:
+        """The key encoder starts as a copy of the query encoder, the banks as random unit vectors."""
+        return AMOCState(Branch(self.encoder(images.profile)), self.config.bank_size)
+
+    def optimiser(self, net: AMOCState) -> torch.optim.Optimizer:
+        """SGD over the query branch."""
+        c = self.config
+        return torch.optim.SGD(
+            net.f_q.parameters(), lr=c.learning_rate, momentum=c.momentum, weight_decay=c.weight_decay
+        )
+
+    def learning_rate(self) -> WarmupCosine:
+        """Per epoch: a thousandth of the peak in epoch 0, warm-up, then cosine to zero."""
+        return amoc(self.config.learning_rate, self.config.warmup_epochs)
+
+    @property
+    def view(self) -> Views:
+        """MoCo-v2's augmentation."""
+        c = self.config
+        return Views(
+            RandomResizedCrop(scale=c.crop_scale),
+            ColourJitter(*c.jitter, p=c.jitter_probability),
+            Grayscale(c.gray_probability),
+            GaussianBlur(sigma=c.blur_sigma, p=c.blur_probability),
+            HorizontalFlip(c.flip_probability),
+        )
+
+    def step(self, net: AMOCState, batch: Batch, update: Update) -> None:
+        """Algorithm 1, or the released order."""
+        c, t = self.config, self.config.temperature
+        c_x, c_prime_x = (self.view(batch.pixels, batch.generator(name)) for name in ("first view", "second view"))
+        x_adv = self.perturb(net, c_x, c_prime_x, batch)
+        with torch.no_grad():
+            key = net.f_k(c_prime_x, CLEAN)
+        if c.variant is Variant.RELEASE:
+            self.enqueue(net, key, x_adv)
+        ccc = info_nce(net.f_q(c_x, CLEAN), key, net.clean.keys, t)
+        aca = info_nce(net.f_q(x_adv, ADVERSARIAL), key, net.adversarial.keys, t)
+        update(c.leverage * ccc + (1 - c.leverage) * aca, ccc=ccc, aca=aca)  # Eq. (3.3)
+        ema_update(net.f_k, net.f_q, c.momentum_encoder)  # Eq. (3.2)
+        if c.variant is Variant.PAPER:
+            with torch.no_grad():
+                self.enqueue(net, net.f_k(c_prime_x, CLEAN), x_adv)
+
+    @torch.no_grad()
+    def enqueue(self, net: AMOCState, clean_key: Tensor, x_adv: Tensor) -> None:
+        """Remark 1: the perturbed query, through the key encoder, enters the adversarial bank."""
+        net.clean.enqueue(clean_key)
+        net.adversarial.enqueue(net.f_k(x_adv, ADVERSARIAL))
+
+    def perturb(self, net: AMOCState, c_x: Tensor, c_prime_x: Tensor, batch: Batch) -> Tensor:
+        """c(x) + delta that maximises L_ACA in eval mode; the key does not depend on delta."""
+        c = self.config
+        attack = LinfPGD(eps=c.eps, steps=c.attack_steps, step_size=c.step_fraction * c.eps)
+        with undisturbed(net):
+            start = uniform_start(c_x, c.eps, batch.generator("attack"), clip=True)
+            if c.variant is Variant.RELEASE:
+                c_prime_x = uniform_start(c_prime_x, c.eps, batch.generator("key noise"), clip=True)
+            with torch.no_grad():
+                key = net.f_k(c_prime_x, CLEAN)
+            bank = net.adversarial.keys
+
+            def loss(x: Tensor) -> Tensor:
+                return len(x) * info_nce(net.f_q(x, ADVERSARIAL), key, bank, c.temperature)
+
+            return ascend(loss, c_x, start, attack)
+
+    def export(self, net: AMOCState) -> Encoder:
+        """The query encoder on the adversarial route."""
+        return net.f_q.encoder

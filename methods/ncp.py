@@ -1,0 +1,229 @@
+"""NCP-ACL: neighbouring-cluster pursuit (anonymous, under review). No code was released; Eq. numbers are the paper's.
+
+Silent points follow DeACL, to which the paper defers (A.2.2), at pantheon5100/DeACL 3fb81e3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity as cosine
+
+from bench.attacks.pgd import LinfPGD, ascend, undisturbed, uniform_start
+from bench.config import Count, EpochLength, Fraction, Positive, TrainingConfig
+from bench.contract import Encoder, Passes, Run, UnlabelledImages, Upstream
+from bench.data.profiles import DataProfile
+from bench.data.views import HorizontalFlip, PaddedCrop, Views
+from bench.engine.loop import Batch, TrainingMethod, Update, encode_all
+from bench.engine.schedules import WarmupCosine, deacl
+from bench.models.encoder import ResNetEncoder, resnet_encoder
+from bench.models.resnet import Architecture, Init
+from methods.parts.clustering import Seeding, choose_clusters, neighbours, spherical_kmeans
+from methods.parts.losses import deacl_loss
+from methods.parts.upstream import Frozen, initialised_from
+
+CLEAN, ADVERSARIAL = "clean", "adv"
+
+
+class Strategy(StrEnum):
+    """What the perturbation pursues (appendix B.1)."""
+
+    AWAY = "away"
+    TOWARD = "toward"
+    BOTH = "both"
+
+
+OBJECTIVES: Mapping[Strategy, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    Strategy.AWAY: lambda z, own, neighbour: -cosine(z, own),
+    Strategy.TOWARD: lambda z, own, neighbour: cosine(z, neighbour),
+    Strategy.BOTH: lambda z, own, neighbour: cosine(z, neighbour) - cosine(z, own),
+}
+"""Eq. (4) and its two halves, per image; the paper's CosSim is the negative cosine."""
+
+
+class NCPConfig(TrainingConfig):
+    """Settings of NCP-ACL's stage 2; the defaults are those for CIFAR-10."""
+
+    epochs: EpochLength = 200
+    """A.2.2: 200, 100 and 1000 on CIFAR-10, CIFAR-100 and STL-10."""
+    batch_size: Count = 256
+    """A.2.2."""
+    teacher: str = "simclr"
+    """Stage 1, as `--methods` takes it; SimCLR by A.2.1."""
+    architecture: Architecture = Architecture.RESNET18_PADDING2
+    """As stage 1, whose weights it starts from (3.2)."""
+    trade_off: Positive = 6.0
+    """lambda of Eq. (3); A.2.2. DeACL uses 2."""
+    strategy: Strategy = Strategy.BOTH
+    """Eq. (4); (i) and (ii) of B.1 are `away` and `toward`."""
+    neighbour: Count = 2
+    """n of B.2: the n-th nearest cluster of the image, its own being the first (4.3)."""
+    clusters: Count | None = None
+    """K; None chooses it by silhouette (4.1)."""
+    cluster_grid: tuple[Count, Count, Count] = (10, 300, 5)
+    """First, last and step of the K tried: all K of A.2.2 are multiples of 5 up to 215; range chosen."""
+    seeding: Seeding = Seeding.KMEANS_PLUS_PLUS
+    """A.2.2 uses AFK-MC2 for speed; k-means++, which it approximates, is exact and costs seconds."""
+    recluster_every: Count = 1
+    """In epochs, 0 < n. Silent; 3.2 (i) says f2, and fixing K 'throughout training' (4.1) implies repeated clustering."""
+    cluster_route: str = CLEAN
+    """Silent; un-augmented images through the clean route, eval mode."""
+    eps: Positive = 8 / 255
+    """3.2."""
+    attack_steps: Count = 5
+    """3.2."""
+    step_fraction: Positive = 0.25
+    """Step 2/255 as a fraction of eps: silent for pre-training; DeACL's, and A.3.2's for fine-tuning."""
+    learning_rate: Positive = 0.5
+    """A.2.2."""
+    warmup_epochs: EpochLength = 10
+    """DeACL solo/methods/base_for_adversarial_training.py:381-388."""
+    momentum: Fraction = 0.9
+    """DeACL bash_files/DeACL_cifar10_resnet18.sh."""
+    weight_decay: float = 5e-4
+    """DeACL, as above: on every parameter of the encoder."""
+    crop_padding: Count = 4
+    """A.2.2: random crop after padding; DeACL pads zeros."""
+    flip_probability: Fraction = 0.5
+    """A.2.2."""
+    scored_route: str = ADVERSARIAL
+    """Silent; ACL's convention (bnNameCnt 1), for clean accuracy too."""
+
+
+class NCPState(nn.Module):
+    """What stage 2 changes: the student, and each image's clusters of this epoch."""
+
+    centroids: Tensor
+    own: Tensor
+    neighbour: Tensor
+    clusters: Tensor
+
+    def __init__(self, teacher: Encoder, student: ResNetEncoder, images: int, most_clusters: int) -> None:
+        super().__init__()
+        self.f1, self.f2 = Frozen(teacher), student
+        self.register_buffer("centroids", torch.zeros(most_clusters, student.feature_dim))
+        self.register_buffer("own", torch.zeros(images, dtype=torch.int64))
+        self.register_buffer("neighbour", torch.zeros(images, dtype=torch.int64))
+        self.register_buffer("clusters", torch.zeros((), dtype=torch.int64))
+
+
+class NCP(TrainingMethod[NCPConfig, NCPState]):
+    """Stage 2: adversarial training toward the neighbouring cluster."""
+
+    name = "ncp"
+    summary = "NCP-ACL: attacks toward the neighbouring cluster, over a SimCLR teacher"
+    Config = NCPConfig
+    PAPER = {
+        "cifar10": NCPConfig(),
+        "cifar100": NCPConfig(epochs=100),
+        "stl10": NCPConfig(epochs=1000, architecture=Architecture.RESNET18_IMAGENET),
+    }
+    QUICK = {
+        "digits": NCPConfig(
+            architecture=Architecture.SMALL,
+            epochs=16,
+            batch_size=128,
+            warmup_epochs=1,
+            cluster_grid=(5, 60, 5),
+            eps=0.1,
+            crop_padding=1,
+            flip_probability=0.0,
+        )
+    }
+
+    def requires(self) -> Mapping[str, Upstream]:
+        """Stage 1."""
+        return {"teacher": Upstream(self.config.teacher)}
+
+    def passes(self) -> Passes:
+        """The teacher, the attack, and two passes of the student."""
+        steps = self.config.attack_steps
+        return Passes(forward=1 + steps + 2, backward_input=steps, backward=2)
+
+    def encoder(self, profile: DataProfile) -> ResNetEncoder:
+        """The student f2: two routes, scored on `scored_route`."""
+        c = self.config
+        return resnet_encoder(c.architecture, profile, routes=(CLEAN, ADVERSARIAL), active_route=c.scored_route, init=Init.SOLO)
+
+    def build(self, images: UnlabelledImages, run: Run) -> NCPState:
+        """f2 starts from f1's weights, both of its routes as copies of f1's batch norm."""
+        teacher = run.upstream["teacher"]
+        student = initialised_from(teacher, self.encoder(images.profile), images)
+        return NCPState(teacher, student, len(images), self.config.clusters or self.config.cluster_grid[1])
+
+    def optimiser(self, net: NCPState) -> torch.optim.Optimizer:
+        """SGD over the student."""
+        c = self.config
+        return torch.optim.SGD(
+            net.f2.parameters(), lr=c.learning_rate, momentum=c.momentum, weight_decay=c.weight_decay
+        )
+
+    def learning_rate(self) -> WarmupCosine:
+        """DeACL's schedule: per epoch, a warm-up from .003, then cosine to zero."""
+        return deacl(self.config.learning_rate, self.config.warmup_epochs)
+
+    @property
+    def weak(self) -> Views:
+        """A.2.2: random crop after padding, flip."""
+        return Views(PaddedCrop(self.config.crop_padding), HorizontalFlip(self.config.flip_probability))
+
+    def prepare(self, net: NCPState, images: UnlabelledImages, run: Run) -> None:
+        """K by silhouette on the initial f2's features, fixed from here on (4.1)."""
+        c = self.config
+        chosen = c.clusters
+        if chosen is None:
+            first, last, step = c.cluster_grid
+            choice = choose_clusters(
+                self.features(net, images),
+                range(first, last + 1, step),
+                lambda k: run.randomness.generator(f"silhouette {k}", device=run.device),
+                seeding=c.seeding,
+            )
+            chosen = choice.clusters
+            run.record({"silhouette": {str(k): score for k, score in choice.scores}})
+        net.clusters.fill_(chosen)
+        run.record({"clusters": chosen})
+
+    def before_epoch(self, net: NCPState, images: UnlabelledImages, run: Run, epoch: int) -> None:
+        """3.2 (i)-(iii): each image's own and neighbouring centroid, from the current f2."""
+        if epoch % self.config.recluster_every:
+            return
+        features = self.features(net, images)
+        generator = run.randomness.generator("k-means", epoch=epoch, device=run.device)
+        found = spherical_kmeans(features, int(net.clusters), generator, seeding=self.config.seeding)
+        net.centroids[: len(found.centroids)] = found.centroids
+        net.own.copy_(found.assignment)
+        net.neighbour.copy_(neighbours(features, found, self.config.neighbour))
+
+    def features(self, net: NCPState, images: UnlabelledImages) -> Tensor:
+        """f2 of every image as it is, in eval mode: [N, d]."""
+        with undisturbed(net.f2):
+            return encode_all(net.f2.route(self.config.cluster_route), images)
+
+    def step(self, net: NCPState, batch: Batch, update: Update) -> None:
+        """Eq. (3) on adversarial views by Eq. (4)."""
+        x = self.weak(batch.pixels, batch.generator("view"))
+        x_adv = self.perturb(net, x, batch)
+        z_1 = net.f1.encode(x)
+        z, z_adv = net.f2.features(x, CLEAN), net.f2.features(x_adv, ADVERSARIAL)
+        update(deacl_loss(z, z_adv, z_1, self.config.trade_off))
+
+    def perturb(self, net: NCPState, x: Tensor, batch: Batch) -> Tensor:
+        """Eq. (4): x + delta, by PGD in eval mode on the adversarial route."""
+        c = self.config
+        attack = LinfPGD(eps=c.eps, steps=c.attack_steps, step_size=c.step_fraction * c.eps)
+        own, neighbour = net.centroids[net.own[batch.index]], net.centroids[net.neighbour[batch.index]]
+        start = uniform_start(x, c.eps, batch.generator("attack"), clip=False)
+
+        def objective(x: Tensor) -> Tensor:
+            return OBJECTIVES[c.strategy](net.f2.features(x, ADVERSARIAL), own, neighbour).sum()
+
+        with undisturbed(net.f2):
+            return ascend(objective, x, start, attack)
+
+    def export(self, net: NCPState) -> Encoder:
+        """The student on its scored route."""
+        return net.f2.route(self.config.scored_route)

@@ -1,0 +1,65 @@
+"""The contrastive and distillation losses that several methods share, as pure functions of features."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def nt_xent(z_a: Tensor, z_b: Tensor, temperature: float | Tensor) -> Tensor:
+    """SimCLR's loss: each of the 2B rows must find its other view among the 2B - 1 others.
+
+    Chen et al. 2020, Eq. 1, as solo-learn solo/losses/simclr.py:25-59 and ACL utils.py:233-249 compute it. The row
+    itself is masked out rather than subtracted, which is exact in every precision.
+
+    Args:
+        z_a, z_b: [B, d], two views of the same images, of any length.
+        temperature: above 0.
+
+    Returns:
+        The mean over 2B rows, a scalar.
+    """
+    z = F.normalize(torch.cat([z_a, z_b]), dim=1)
+    itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
+    logits = (z @ z.T / temperature).masked_fill(itself, float("-inf"))
+    partner = torch.arange(len(z), device=z.device).roll(len(z_a))
+    return F.cross_entropy(logits, partner)
+
+
+def info_nce(query: Tensor, positive_key: Tensor, bank: Tensor, temperature: float | Tensor) -> Tensor:
+    """MoCo's loss with a bank: each query must find its key among the bank's.
+
+    -log softmax_0([q.k+, q.M] / T): AMOC's L_NCE, src/base.py:58-69, 159-180 (which divides every factor by sqrt(T)).
+
+    Args:
+        query: [B, d], of any length.
+        positive_key: [B, d], of any length; detached by the caller where the key encoder is not trained.
+        bank: [K, d], negative keys of length 1.
+        temperature: above 0.
+
+    Returns:
+        The mean over B queries, a scalar.
+    """
+    q, k = F.normalize(query, dim=1), F.normalize(positive_key, dim=1)
+    logits = torch.cat([(q * k).sum(dim=1, keepdim=True), q @ bank.T], dim=1) / temperature
+    return F.cross_entropy(logits, logits.new_zeros(len(q), dtype=torch.long))
+
+
+def mean_cosine(a: Tensor, b: Tensor) -> Tensor:
+    """The mean cosine of corresponding rows of two [B, d]: a scalar in [-1, 1]."""
+    return F.cosine_similarity(a, b, dim=1).mean()
+
+
+def deacl_loss(clean: Tensor, adversarial: Tensor, teacher: Tensor, weight: float | Tensor) -> Tensor:
+    """Distillation plus consistency: -c(f(x), t(x)) - weight * c(f(x'), f(x)), means of cosines.
+
+    DeACL solo/methods/mocov2_distillation_AT.py:233-235 (weight 2) and NCP-ACL Eq. 3 (weight 6). Gradients flow through
+    both arguments of the second term.
+
+    Args:
+        clean, adversarial: [B, d], the student's features.
+        teacher: [B, d], detached by the caller.
+        weight: of the second term.
+    """
+    return -mean_cosine(clean, teacher) - weight * mean_cosine(adversarial, clean)

@@ -1,0 +1,57 @@
+"""Checks and studies: `nox` runs the checks, `nox -s NAME` one session."""
+
+from __future__ import annotations
+
+import nox
+
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.reuse_existing_virtualenvs = True
+nox.options.error_on_missing_interpreters = True
+
+LOCK = "requirements-lock.txt"
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+"""Two test processes with a thread each are faster than one with two, and their numbers do not depend on the machine."""
+
+
+def install(session: nox.Session) -> None:
+    """The locked packages, their hashes checked, and this project on top."""
+    session.install("--require-hashes", "-r", LOCK)
+    session.install("--no-deps", "-e", ".")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style."""
+    session.install("ruff>=0.9,<1")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Types."""
+    install(session)
+    session.run("mypy")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Every check of behaviour; `nox -s tests -- -k views` runs some of them."""
+    install(session)
+    session.run("pytest", "-n", "2", *session.posargs, env=ONE_THREAD)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """The main job: two methods, five seeds, a table."""
+    install(session)
+    session.run("bench", "run", "--methods", "ncp,amoc", "--seeds", "5", *session.posargs)
+
+
+@nox.session
+def held_out(session: nox.Session) -> None:
+    """Study: accuracies on the held-out slice of `digits`, from which its settings were chosen."""
+    install(session)
+    methods = session.posargs or ["simclr,ncp,amoc", "--seeds", "100,101,102"]
+    session.run("python", "tests/studies/held_out.py", *methods, env=ONE_THREAD)

@@ -1,0 +1,1 @@
+"""Measured and published numbers that ship with the package."""

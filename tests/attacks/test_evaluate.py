@@ -1,0 +1,258 @@
+"""Per-image outcomes of the attacks at test time."""
+
+from __future__ import annotations
+
+import logging
+import random
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pyautoattack
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bench.attacks import evaluate
+from bench.attacks.evaluate import AttackContext, Classifier, outcomes
+from bench.attacks.threats import AUTOATTACK, CLEAN, PGD20, PGD20_SHORT_STEP, AttackKind, AttackSpec
+from bench.contract import Encoder, LabelledImages
+from bench.data.profiles import profile_of
+from bench.data.views import pixels_of
+from bench.errors import BenchError, StageError
+from bench.randomness import Randomness
+
+ATTACKS = (CLEAN, PGD20, PGD20_SHORT_STEP, AUTOATTACK)
+CPU = torch.device("cpu")
+
+pytestmark = pytest.mark.usefixtures("short_autoattack")
+
+
+class Flat(Encoder):
+    """Pixels as features: with a linear head, the exact robust images are known."""
+
+    routes = ("main",)
+    active_route = "main"
+
+    def encode(self, x: Tensor) -> Tensor:
+        return x.flatten(1)
+
+
+class Small(Flat):
+    """A small convolutional network."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten())
+
+    def encode(self, x: Tensor) -> Tensor:
+        features: Tensor = self.net(x)
+        return features
+
+
+class Rounding(Small):
+    """Rounded inputs: no gradient reaches the pixels."""
+
+    def encode(self, x: Tensor) -> Tensor:
+        return super().encode((4 * x).round() / 4)
+
+
+class Counting(Small):
+    """An encoder that notes how often it was called."""
+
+    calls: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def encode(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return super().encode(x)
+
+
+def classifier(kind: type[Flat], classes: int = 10) -> Classifier:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        encoder = kind()
+        width = encoder.encode(torch.zeros(2, 3, 4, 4)).shape[1]
+        return Classifier(encoder, 3 * torch.randn(classes, width), torch.zeros(classes))
+
+
+def images_for(model: Classifier, count: int = 24, wrong: int = 4, low: int = 0, high: int = 256) -> LabelledImages:
+    """Random images with the labels that `model` gives them, the first `wrong` ones another label."""
+    draw = torch.Generator().manual_seed(1)
+    pixels = torch.randint(low, high, (count, 3, 4, 4), generator=draw, dtype=torch.uint8)
+    labels = model(pixels_of(pixels)).argmax(1)
+    labels[:wrong] = (labels[:wrong] + 1) % model.classes
+    return LabelledImages(pixels, profile_of("digits"), labels)
+
+
+def context(seed: int = 0) -> AttackContext:
+    return AttackContext(Randomness(seed, "attack"), CPU, lambda *_: None)
+
+
+def exactly_robust(model: Classifier, images: LabelledImages, eps: float) -> Tensor:
+    """For a linear classifier away from the box's walls: every margin exceeds eps times its weights' l1 norm."""
+    logits, own = model(pixels_of(images.pixels)), model.weight[images.labels]
+    margins = logits.gather(1, images.labels[:, None]) - logits
+    reach = eps * (own[:, None] - model.weight).abs().sum(-1)
+    other = torch.arange(model.classes) != images.labels[:, None]
+    robust: Tensor = ((margins > reach) | ~other).all(1)
+    return robust
+
+
+@pytest.mark.parametrize("spec", ATTACKS, ids=lambda spec: spec.name)
+def test_robust_images_are_a_proper_subset_of_the_clean_ones(spec: AttackSpec) -> None:
+    model = classifier(Small)
+    images = images_for(model)
+    clean, robust = (outcomes(model, images, each, 0.03, context()) for each in (CLEAN, spec))
+    assert robust.dtype == torch.bool and robust.shape == (24,)
+    assert clean.tolist() == [False] * 4 + [True] * 20
+    assert not (robust & ~clean).any()
+    assert robust.any() and (spec is CLEAN or (clean & ~robust).any())
+
+
+@pytest.mark.parametrize(("spec", "classes", "eps"), [(PGD20, 2, 0.06), (AUTOATTACK, 4, 0.04), (AUTOATTACK, 10, 0.02)])
+def test_on_a_linear_classifier_an_attack_finds_all_there_is(spec: AttackSpec, classes: int, eps: float) -> None:
+    model = classifier(Flat, classes)
+    images = images_for(model, count=64, low=77, high=179)
+    expected = exactly_robust(model, images, eps)
+    assert 5 < expected.sum() < 55
+    assert outcomes(model, images, spec, eps, context()).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("spec", ATTACKS[1:], ids=lambda spec: spec.name)
+def test_equal_seeds_give_equal_outcomes_whatever_was_drawn_before(spec: AttackSpec) -> None:
+    model = classifier(Small)
+    images = images_for(model)
+    first = outcomes(model, images, spec, 0.03, context())
+    torch.rand(7)
+    assert torch.equal(outcomes(model, images, spec, 0.03, context()), first)
+
+
+@pytest.mark.parametrize("spec", ATTACKS, ids=lambda spec: spec.name)
+def test_the_callers_state_is_untouched(spec: AttackSpec, capfd: pytest.CaptureFixture[str]) -> None:
+    model, logger = classifier(Small), logging.getLogger("auto-attack")
+    images = images_for(model)
+
+    def state() -> tuple[object, ...]:
+        settings = logger.level, logger.propagate, tuple(logger.handlers), sys.gettrace()
+        return torch.get_rng_state().tolist(), str(np.random.get_state()), random.getstate(), settings
+
+    torch.rand(1)  # so that a state that an earlier attack left behind is not mistaken for the caller's
+    before = state()
+    outcomes(model, images, spec, 0.03, context())
+    assert state() == before
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_debugger_goes_on_tracing() -> None:
+    model, previous = classifier(Small), sys.gettrace()
+    images = images_for(model)
+    tracer = lambda *_: None  # noqa: E731
+    sys.settrace(tracer)
+    try:
+        outcomes(model, images, AUTOATTACK, 0.03, context())
+        assert sys.gettrace() is tracer
+    finally:
+        sys.settrace(previous)
+
+
+def test_autoattack_is_the_packages_own_with_our_seed() -> None:
+    model = classifier(Small)
+    images = images_for(model)
+    spec, x = replace(AUTOATTACK, batch=16), pixels_of(images.pixels)
+    attack = pyautoattack.AutoAttack(model, eps=0.03, seed=Randomness(0, "attack").number("autoattack"))
+    with torch.random.fork_rng():
+        adversarial, _ = attack.run_standard_evaluation(x, images.labels, batch_size=16)
+    expected = model(adversarial).argmax(1) == images.labels
+    assert outcomes(model, images, spec, 0.03, context()).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("classes", [4, 7])
+def test_autoattack_takes_all_other_classes_as_targets_where_there_are_few(classes: int) -> None:
+    model = classifier(Small, classes)
+    assert outcomes(model, images_for(model), AUTOATTACK, 0.03, context()).any()
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_autoattack_with_fewer_than_four_classes_is_an_error(classes: int) -> None:
+    model = classifier(Small, classes)
+    with pytest.raises(BenchError, match="DLR"):
+        outcomes(model, images_for(model), AUTOATTACK, 0.03, context())
+
+
+@pytest.mark.parametrize("spec", ATTACKS, ids=lambda spec: spec.name)
+def test_nothing_is_robust_where_nothing_is_correct(spec: AttackSpec) -> None:
+    model = classifier(Small)
+    assert not outcomes(model, images_for(model, wrong=24), spec, 0.03, context()).any()
+
+
+def test_a_larger_ball_breaks_no_fewer_images_and_an_empty_one_none() -> None:
+    model = classifier(Small)
+    images = images_for(model)
+    counts = [int(outcomes(model, images, PGD20, eps, context()).sum()) for eps in (0.0, 0.01, 0.03, 0.1, 1.0)]
+    assert counts[0] == 20 and counts[-1] == 0
+    assert counts == sorted(counts, reverse=True)
+
+
+def test_more_restarts_only_ever_break_more() -> None:
+    model = classifier(Small)
+    images = images_for(model)
+    once, often = (
+        outcomes(model, images, replace(PGD20_SHORT_STEP, steps=0, restarts=n), 0.1, context()) for n in (1, 9)
+    )
+    assert not (often & ~once).any()
+    assert often.sum() < once.sum()
+
+
+@pytest.mark.parametrize("spec", ATTACKS, ids=lambda spec: spec.name)
+def test_progress_only_rises_and_ends_at_the_end(spec: AttackSpec) -> None:
+    model, seen = classifier(Small), list[tuple[int, int]]()
+    listener = replace(context(), report=lambda done, total, _: seen.append((done, total)))
+    outcomes(model, images_for(model), replace(spec, batch=7), 0.003, listener)
+    assert seen == sorted(seen) and seen[-1][0] == seen[-1][1]
+
+
+def test_autoattacks_flags_are_passed_on_once() -> None:
+    model, warnings = classifier(Rounding), list[str]()
+    outcomes(model, images_for(model), AUTOATTACK, 0.03, replace(context(), warn=warnings.append))
+    assert any("zero gradient" in warning for warning in warnings)
+    assert len(warnings) == len(set(warnings))
+
+
+@pytest.mark.parametrize("move", [0.04, -0.04, float("nan")], ids=["too far up", "too far down", "nan"])
+def test_an_attack_that_leaves_its_ball_is_an_error(monkeypatch: pytest.MonkeyPatch, move: float) -> None:
+    def cheat(target: evaluate.Target, *_: object) -> Iterator[Tensor]:
+        yield target.x + move
+
+    monkeypatch.setitem(evaluate._ATTACKS, AttackKind.PGD, cheat)
+    model = classifier(Small)
+    with pytest.raises(StageError, match="left its threat model"):
+        outcomes(model, images_for(model), PGD20, 0.03, context())
+
+
+def test_an_attack_that_leaves_the_pixel_box_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def cheat(target: evaluate.Target, *_: object) -> Iterator[Tensor]:
+        yield target.x + 0.02
+
+    monkeypatch.setitem(evaluate._ATTACKS, AttackKind.PGD, cheat)
+    model = classifier(Small)
+    with pytest.raises(StageError, match="left its threat model"):
+        outcomes(model, images_for(model, low=254), PGD20, 0.03, context())
+
+
+def test_logits_that_are_not_finite_are_an_error() -> None:
+    model = classifier(Small)
+    images = images_for(model)
+    model.bias[0] = float("inf")
+    with pytest.raises(StageError, match="not finite"):
+        outcomes(model, images, CLEAN, 0.03, context())
+
+
+def test_a_classifier_that_changes_while_attacked_is_an_error() -> None:
+    model = classifier(Counting)
+    with pytest.raises(StageError, match="calls"):
+        outcomes(model, images_for(model), PGD20, 0.03, context())

@@ -1,0 +1,134 @@
+"""Losses and their gradients against the official code's, in float64."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from methods.parts.losses import deacl_loss, info_nce, mean_cosine, nt_xent
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+LOSSES = re.compile("loss|ntxent|simclr_B")
+
+Golden = dict[str, Tensor]
+
+
+@pytest.fixture(scope="module")
+def golden() -> Callable[[str], Golden]:
+    def load(name: str) -> Golden:
+        with np.load(GOLDEN / f"{name}.npz") as arrays:
+            return {key: torch.from_numpy(arrays[key]) for key in arrays.files if LOSSES.match(key)}
+
+    return load
+
+
+def halves(z: Tensor, temperature: float) -> Tensor:
+    return nt_xent(z[: len(z) // 2], z[len(z) // 2 :], temperature)
+
+
+def interleaved(z: Tensor, temperature: float) -> Tensor:
+    return nt_xent(z[0::2], z[1::2], temperature)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A loss of one tensor of features, its recorded value and gradient."""
+
+    arrays: str
+    loss: Callable[[Tensor], Tensor]
+    z: str
+    value: str
+    gradient: str
+    tolerance: float = 1e-9
+
+
+def solo_learn(batch: str, temperature: float) -> Recorded:
+    key = f"simclr_{batch}_t{temperature}"
+    loss = partial(halves, temperature=temperature)
+    return Recorded("sololearn", loss, f"simclr_{batch}_z", f"{key}_loss", f"{key}_grad")
+
+
+def dynacl(size: str, temperature: float, suffix: str = "") -> Recorded:
+    loss = partial(interleaved, temperature=temperature)
+    return Recorded("dynacl", loss, f"ntxent_{size}_z", f"ntxent_{size}_loss{suffix}", f"ntxent_{size}_grad{suffix}")
+
+
+def acl(stream: str, temperature: float, suffix: str = "") -> Recorded:
+    loss = partial(interleaved, temperature=temperature)
+    names = (f"loss/z_{stream}", f"loss/ntxent_{stream}{suffix}", f"loss/grad_{stream}{suffix}")
+    # The official code subtracts exp(1 / t) computed in float32 where the row itself is masked out here.
+    return Recorded("acl", loss, *names, tolerance=1e-6)
+
+
+@pytest.mark.parametrize(
+    "recorded",
+    [
+        *(solo_learn(batch, temperature) for batch in ("B6", "B12") for temperature in (0.5, 0.2)),
+        dynacl("6x16", 0.5),
+        dynacl("24x32", 0.5),
+        dynacl("6x16", 0.1, "_t0.1"),
+        acl("clean", 0.5),
+        acl("adv", 0.5),
+        acl("clean", 0.2, "_tau0.2"),
+    ],
+    ids=lambda recorded: f"{recorded.arrays}-{recorded.value}",
+)
+def test_nt_xent(recorded: Recorded, golden: Callable[[str], Golden]) -> None:
+    arrays = golden(recorded.arrays)
+    z = arrays[recorded.z].requires_grad_()
+    loss = recorded.loss(z)
+    (gradient,) = torch.autograd.grad(loss, z)
+    assert loss.item() == pytest.approx(arrays[recorded.value].item(), rel=recorded.tolerance)
+    torch.testing.assert_close(gradient, arrays[recorded.gradient], rtol=recorded.tolerance, atol=recorded.tolerance)
+
+
+def test_nt_xent_does_not_depend_on_lengths_or_on_the_order_of_views() -> None:
+    a, b = torch.randn(2, 5, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    loss = nt_xent(a, b, 0.5)
+    torch.testing.assert_close(nt_xent(b, 3 * a, torch.tensor(0.5)), loss)
+
+
+@pytest.mark.parametrize("term", ["c", "a"])
+def test_info_nce(term: str, golden: Callable[[str], Golden]) -> None:
+    """AMOC's engine, three calls on end: the clean term and the adversarial one."""
+    arrays, index = golden("amoc"), "ca".index(term)
+    bank = arrays[f"loss/ACA_PLUS/bank_{'clean' if term == 'c' else 'adv'}"]
+    for call in range(3):
+        query = arrays["loss/ACA_PLUS/forward_q_outputs"][call, index]
+        key = arrays["loss/ACA_PLUS/forward_k_outputs"][call, 0]
+        expected = arrays["loss/ACA_PLUS/Lc_La_total"][call, index].item()
+        assert info_nce(query, key, bank[call].T, 0.2).item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_info_nce_puts_the_positive_first() -> None:
+    query = F.normalize(torch.randn(4, 8, generator=torch.Generator().manual_seed(0)), dim=1)
+    assert info_nce(query, query, -query, 0.01).item() == pytest.approx(0, abs=1e-6)
+    assert info_nce(query, -query, query, 0.01).item() > 100
+
+
+@pytest.mark.parametrize("weight", [2, 3, 6])
+def test_deacl_loss(weight: int, golden: Callable[[str], Golden]) -> None:
+    arrays = golden("deacl")
+    clean, adversarial, teacher = (arrays[f"loss_{name}"].requires_grad_() for name in ("zc", "za", "zt"))
+    loss = deacl_loss(clean, adversarial, teacher, weight)
+    assert loss.item() == pytest.approx(arrays[f"loss_k{weight}"].item(), rel=1e-9)
+    gradients = torch.autograd.grad(loss, (clean, adversarial, teacher))
+    for name, gradient in zip(("zc", "za", "zt"), gradients, strict=True):
+        torch.testing.assert_close(gradient, arrays[f"loss_k{weight}_grad_{name}"], rtol=1e-9, atol=1e-12)
+
+
+def test_mean_cosine() -> None:
+    a = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+    b = torch.tensor([[3.0, 0.0], [0.0, -1.0]])
+    assert mean_cosine(a, a).item() == 1
+    assert mean_cosine(a, b).item() == 0

@@ -1,0 +1,136 @@
+"""The protocols as data: what they say, what their hash covers, and what they refuse."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from bench.data.profiles import PROFILES
+from bench.errors import BenchError
+from bench.protocols.recipes import (
+    PROTOCOLS,
+    Augmentation,
+    EncoderMode,
+    HeadInit,
+    HeadRecipe,
+    Metric,
+    Objective,
+    protocol_of,
+)
+
+GRID = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value"),
+    [
+        ("slf-1", "rates", GRID),
+        ("slf-1", "init", HeadInit.ZERO),
+        ("slf-1", "batch", 512),
+        ("slf-1", "augmentation", Augmentation.NONE),
+        ("alf-1", "rate_from", "slf-1"),
+        ("alf-1", "objective", Objective.ADVERSARIAL),
+        ("alf-1", "augmentation", Augmentation.NONE),
+        ("slf@ncp", "init", HeadInit.DEFAULT),
+        ("slf@ncp", "encoder_mode", EncoderMode.EVAL),
+        ("slf@ncp", "augmentation", Augmentation.ZERO_PAD_CROP_FLIP),
+        ("slf@ncp-bn", "encoder_mode", EncoderMode.TRAIN),
+        ("slf@amoc", "init", HeadInit.ZERO),
+        ("slf@amoc", "batch", 128),
+        ("slf@amoc", "augmentation", Augmentation.REFLECT_PAD_CROP_FLIP),
+    ],
+)
+def test_what_distinguishes_a_recipe(name: str, field: str, value: object) -> None:
+    assert getattr(protocol_of(name).recipe, field) == value
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_what_all_recipes_share(name: str) -> None:
+    recipe = protocol_of(name).recipe
+    assert (recipe.epochs, recipe.momentum, recipe.weight_decay) == (25, 0.9, 2e-4)
+    assert (recipe.milestones, recipe.decay) == ((15, 20), 0.1)
+    assert (recipe.inner.steps, recipe.inner.step_fraction) == (10, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("name", "rates"),
+    [
+        ("slf@ncp", {"digits": 0.1, "cifar10": 0.1, "cifar100": 10, "stl10": 10}),
+        ("slf@ncp-bn", {"digits": 0.1, "cifar10": 0.1, "cifar100": 10, "stl10": 10}),
+        ("slf@amoc", {"digits": 0.1, "cifar10": 0.1, "cifar100": 0.1, "stl10": 0.1}),
+    ],
+)
+def test_legacy_rates(name: str, rates: dict[str, float]) -> None:
+    recipe = protocol_of(name).recipe
+    assert {dataset: recipe.rate_for(dataset) for dataset in PROFILES} == rates
+
+
+def test_a_data_set_without_legacy_rate_is_an_error_that_lists_the_others() -> None:
+    with pytest.raises(BenchError, match="cifar10, cifar100, digits, stl10"):
+        protocol_of("slf@amoc").recipe.rate_for("svhn")
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_attacks_of_a_protocol(name: str) -> None:
+    clean, pgd, autoattack = protocol_of(name).attacks
+    assert (clean.metric, autoattack.metric) == (Metric.SA, Metric.AA)
+    assert (pgd.steps, pgd.restarts) == (20, 1)
+    assert autoattack.batch == 500
+
+
+def test_a_metric_has_one_meaning() -> None:
+    meanings = {(spec.metric, spec) for protocol in PROTOCOLS.values() for spec in protocol.attacks}
+    assert len(meanings) == len({metric for metric, _ in meanings})
+    by_metric = dict(meanings)
+    assert by_metric[Metric.RA_PGD20].step_fraction == 1 / 4
+    assert by_metric[Metric.PGD20].step_fraction == 1 / 10
+    assert by_metric[Metric.PGD20].clip_start
+
+
+def test_only_the_papers_protocols_are_legacy() -> None:
+    assert [name for name, protocol in PROTOCOLS.items() if not protocol.legacy] == ["slf-1", "alf-1"]
+
+
+def test_hashes_are_short_and_distinct() -> None:
+    hashes = {protocol.hash for protocol in PROTOCOLS.values()}
+    assert len(hashes) == len(PROTOCOLS)
+    assert all(len(digits) == 12 and int(digits, 16) >= 0 for digits in hashes)
+
+
+def test_the_hash_covers_all_but_the_reasons() -> None:
+    protocol = protocol_of("slf-1")
+    assert replace(protocol, why="because").hash == protocol.hash
+    assert replace(protocol, version=2).hash != protocol.hash
+    assert replace(protocol, attacks=protocol.attacks[:1]).hash != protocol.hash
+    assert replace(protocol, recipe=replace(protocol.recipe, epochs=26)).hash != protocol.hash
+
+
+def test_unknown_names_are_errors_with_a_suggestion() -> None:
+    with pytest.raises(BenchError, match="did you mean 'slf-1'"):
+        protocol_of("slf1")
+    with pytest.raises(BenchError, match="clean, pgd20"):
+        protocol_of("slf-1").attack("pgd")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"rates": GRID, "rate_from": "slf-1"},
+        {"rates": (0.1, 0.01)},
+        {"rates": GRID, "objective": Objective.ADVERSARIAL},
+        {"rates": GRID, "encoder_mode": EncoderMode.TRAIN},
+        {"rates": GRID, "augmentation": Augmentation.ZERO_PAD_CROP_FLIP},
+    ],
+)
+def test_contradictory_recipes_cannot_be_written(settings: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="rate"):
+        HeadRecipe(**settings)  # type: ignore[arg-type]
+
+
+def test_reading_protocols_imports_no_torch() -> None:
+    code = "import sys, bench.protocols.recipes; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
