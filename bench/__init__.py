@@ -29,6 +29,6 @@ def run(methods: str | list[str], **options: Any) -> pd.DataFrame:
     sweep = Sweep.of(methods=methods, **options)
     store = Store.open(sweep.out)
     plan = plan_of(sweep, download=True)
-    execute(plan, store, sweep, lambda event: None)
+    execute(plan, store, sweep, lambda _: None)
     rows: pd.DataFrame = read_rows(store.root)
     return rows[rows["cell"].isin([cell.key for cell in plan.cells])].reset_index(drop=True)

@@ -141,6 +141,9 @@ def resolve(
     that what a user wrote is what the method gets.
 
     Args:
+        entry: the method.
+        profile: the data set, or the one that it is like.
+        schedule: `quick` takes the method's `QUICK` settings, the others its `PAPER` ones.
         options: fields of the method's `Config`, and `settings`: the data set whose settings are taken instead
             (`default` for those that `Config` has by itself).
         epochs: pre-training epochs instead of the schedule's.
@@ -271,7 +274,8 @@ def _executed(entry: MethodEntry) -> ModuleType:
     if str(entry.file.parent) not in sys.path:
         sys.path.append(str(entry.file.parent))
     spec = importlib.util.spec_from_file_location(name, entry.file)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:

@@ -29,7 +29,7 @@ def method_classes(file: Path) -> tuple[MethodClass, ...]:
         BenchError: if the file cannot be read as Python; the message says where.
     """
     try:
-        tree = ast.parse(file.read_text(encoding="utf-8"))
+        tree = ast.parse(file.read_text(encoding="utf-8"), file.name)
     except (SyntaxError, ValueError, OSError) as error:
         raise BenchError(f"'{file}' cannot be read as Python: {error}. Correct it there.") from error
     derived = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.bases]

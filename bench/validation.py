@@ -17,6 +17,8 @@ def validated(model: type[ModelT], values: Mapping[str, Any], owner: str, also: 
     """An instance of `model` from `values`.
 
     Args:
+        model: what its fields promise is checked.
+        values: by field name.
         owner: whose options they are, in a word or two, for the message: `ncp`, `sweep`, `x.toml`.
         also: names that are options there without being fields of `model`, for the suggestions.
 

@@ -156,7 +156,7 @@ def _power(found: Sequence[Comparison]) -> Iterator[str]:
     )
     yield (
         f"What so few seeds can show, before any adjustment, with sd that of the differences by seed: {shown} "
-        "(in points: column detects). Not significant is not equal."
+        "(in points: column 'detects'). Not significant is not equal."
     )
 
 

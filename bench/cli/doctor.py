@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from bench.cli.failures import ExitCode
+from bench.cli.layout import borderless
 
 PACKAGES = (
     "torch",
@@ -62,10 +63,9 @@ def doctor(
     """Check versions, devices, plugins, data and disk; exit with 1 if something is broken."""
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
 
     console, bad = Console(), False
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table = borderless("", "", "")
     for check in CHECKS:
         with console.status(f"looking at {check.__name__.strip('_')}"):
             for finding in check(out):

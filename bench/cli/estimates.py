@@ -9,7 +9,7 @@ from statistics import median
 from bench.plan import Plan, Stage, StageKind
 from bench.store import Store
 
-PASS_SECONDS: Mapping[str, float] = {"digits": 3e-5}
+PASS_SECONDS: Mapping[str, float] = {"digits": 6e-5}
 """Seconds of one encoder forward pass of one image on one CPU thread, measured, by data set."""
 PASS_SECONDS_RESNET18 = 9e-3
 """The same for ResNet-18, at 32x32 and, with its stem for large images, at 96x96."""

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bench.cli.layout import borderless
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.table import Table
 
     from bench.config import MethodConfig
     from bench.contract import Method
@@ -40,15 +41,6 @@ def list_things(
         console.print(part, highlight=False)
 
 
-def _table(*columns: str) -> Table:
-    from rich.table import Table
-
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
-
-
 # Methods.
 
 
@@ -59,7 +51,7 @@ def _methods(name: str | None) -> Iterator[RenderableType]:
     if name is not None:
         yield from _method(registry.find(name))
         return
-    table = _table("method", "what it is", "paper settings for", "passes per image", "from")
+    table = borderless("method", "what it is", "paper settings for", "passes per image", "from")
     for entry in registry.entries:
         table.add_row(*_method_row(entry))
     yield table
@@ -101,7 +93,7 @@ def _method(entry: MethodEntry) -> Iterator[RenderableType]:
     for needs in _upstreams(method, groups):
         yield escape(needs)
     yield f"passes per image: {_cost(method)}\n"
-    table = _table("option", "default", "elsewhere", "where the default comes from")
+    table = borderless("option", "default", "elsewhere", "where the default comes from")
     for option, field in method.Config.model_fields.items():
         default = "required" if field.is_required() else _plain(field.get_default(call_default_factory=True))
         table.add_row(
@@ -141,14 +133,14 @@ def _datasets(name: str | None) -> Iterator[RenderableType]:
     from bench.data.sources import FORMS
 
     if name is None:
-        table = _table("data set", "what it is", "on this machine")
+        table = borderless("data set", "what it is", "on this machine")
         for form, meaning in FORMS.items():
             table.add_row(escape(form), escape(meaning), _whereabouts(form))
         yield table
         yield f"\n[dim]NAME after like= is one of {', '.join(PROFILES)}: it lends its paper settings and eps.[/]"
         return
     profile = profile_of(name)
-    table = _table("fact", "value")
+    table = borderless("fact", "value")
     for fact in ("name", "classes", "image_size", "mean", "std", "eps"):
         table.add_row(fact, _plain(getattr(profile, fact)))
     yield table
@@ -181,7 +173,7 @@ def _protocol(protocol: Protocol) -> Iterator[RenderableType]:
     origin = "a paper's own" if protocol.legacy else "this benchmark's"
     yield f"[bold]{escape(protocol.name)}[/]  {origin}, version {protocol.version}, hash {protocol.hash}"
     yield f"[dim]{escape(protocol.why)}[/]"
-    table = _table("part", "value")
+    table = borderless("part", "value")
     for part, value in asdict(protocol.recipe).items():
         table.add_row(f"head.{part}", escape(_data(value)))
     for attack in protocol.attacks:

@@ -109,3 +109,8 @@ add("why", takes_sweep(why))
 add("list", list_things)
 add("doctor", doctor)
 add_declared()
+
+
+def main() -> None:
+    """The console script."""
+    app()

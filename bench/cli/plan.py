@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.cli.failures import ExitCode
+from bench.cli.layout import borderless
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -30,7 +31,7 @@ def plan(sweep: Sweep) -> int:
     cuda = _means_cuda(sweep.device)
     workers = sweep.jobs or (1 if cuda else sweep.workers)
     console.print(_cells(made, store))
-    console.print(_cost(made, estimate(made, store, workers, cuda=cuda), workers), highlight=False)
+    console.print(_cost(made, estimate(made, store, workers, cuda=cuda), workers), highlight=False, soft_wrap=True)
     return ExitCode.OK
 
 
@@ -42,11 +43,8 @@ def _means_cuda(device: str) -> bool:
 
 def _cells(plan: Plan, store: Store) -> Table:
     from rich.markup import escape
-    from rich.table import Table
 
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("method", "data", "protocol", "seed", "pretrain", "head", "attacks"):
-        table.add_column(column)
+    table = borderless("method", "data", "protocol", "seed", "pretrain", "head", "attacks")
     for cell in plan.cells:
         table.add_row(
             escape(cell.label),

@@ -28,5 +28,5 @@ def why(
     with console.status("planning: reading data and methods"):
         plan = plan_of(sweep)
     for reason in reasons(plan, Store(sweep.out), stage):
-        console.print(str(reason), markup=False, highlight=False)
+        console.print(str(reason), markup=False, highlight=False, soft_wrap=True)
     return ExitCode.OK

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 import typer
+from made_rows import failed, rows
 from typer.testing import CliRunner
 
 from bench.errors import BenchError
 from bench.store import Store
 from leaderboard.commands import table
 from leaderboard.layouts import Format, Layout
-from tests.leaderboard.making import failed, rows
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_rows import failed, frame, row, rows
 
 from bench.errors import BenchError
 from leaderboard.rows import Selection, by_setting, current, failed_seeds, fingerprint, scores, select
-from tests.leaderboard.making import failed, frame, row, rows
 
 LATER = "2026-02-01T00:00:00+00:00"
 

@@ -71,7 +71,8 @@ def test_a_difference_without_variance_is_flagged_whatever_its_rounding(sign: in
 
     test = paired_t(a, b)
 
-    assert test is not None and test.constant
+    assert test is not None
+    assert test.constant
     assert (test.p, test.sd, test.t) == (0.0, 0.0, math.copysign(math.inf, sign))
     assert test.low == test.high == pytest.approx(sign * 100 / 128)
 
@@ -103,7 +104,8 @@ def test_the_smallest_significant_difference_is_where_p_crosses_alpha(stretch: f
 
     test = paired_t(shifted + 50, by_seed([50.0] * 5))
 
-    assert test is not None and (test.p < 0.05) is significant
+    assert test is not None
+    assert (test.p < 0.05) is significant
 
 
 FAR = by_seed([20.1, 19.7, 20.2, 20.4, 19.9])
@@ -134,7 +136,7 @@ def test_holm_spans_the_family_and_leaves_other_columns_raw() -> None:
 def test_adjustment_can_take_a_verdict_back() -> None:
     better = by_seed([51.0, 52.0, 51.5, 53.5, 50.2])
     scores = {"better": better, "worse": by_seed([50.0, 50.2, 50.1, 50.3, 49.9])}
-    columns = {metric: scores for metric in "abc"}
+    columns = dict.fromkeys("abc", scores)
 
     [alone, *_] = compare_columns(columns)
     [among, *_] = compare_columns(columns, family=frozenset("abc"))
@@ -164,7 +166,8 @@ def test_a_difference_without_variance_is_no_verdict_and_no_part_of_the_family()
 
     shifted, far = column.comparisons
     assert (shifted.undecidable, shifted.p_adjusted, shifted.tells_apart) == (True, None, None)
-    assert far.test is not None and far.p_adjusted == pytest.approx(far.test.p)
+    assert far.test is not None
+    assert far.p_adjusted == pytest.approx(far.test.p)
 
 
 def test_the_first_of_equals_is_the_best_and_the_other_is_not_told_apart() -> None:

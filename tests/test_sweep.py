@@ -1,0 +1,111 @@
+"""The options of a run mean the same from Python, TOML and flags, and bad ones are explained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.errors import BenchError
+from bench.sweep import Schedule, Sweep, default_data_dir
+
+
+@pytest.mark.parametrize(
+    ("seeds", "expected"),
+    [
+        (5, (0, 1, 2, 3, 4)),
+        ("5", (0, 1, 2, 3, 4)),
+        (1, (0,)),
+        ("0,3,7", (0, 3, 7)),
+        ("3,", (3,)),
+        ([7, 2], (7, 2)),
+    ],
+)
+def test_seeds_are_a_count_or_a_list(seeds: Any, expected: tuple[int, ...]) -> None:
+    assert Sweep.of(methods="ncp", seeds=seeds).seeds == expected
+
+
+@pytest.mark.parametrize(
+    ("schedule", "protocols", "expected"),
+    [
+        ("quick", None, "slf-1"),
+        ("short", None, "slf-1,alf-1"),
+        ("paper", None, "slf-1,alf-1"),
+        ("paper", ["slf@ncp"], "slf@ncp"),
+    ],
+)
+def test_default_protocols_follow_the_schedule(schedule: str, protocols: Any, expected: str) -> None:
+    assert Sweep.of(methods="ncp", schedule=schedule, protocols=protocols).protocol_names == expected
+
+
+@pytest.mark.parametrize(
+    ("schedule", "epochs", "expected"), [("quick", None, None), ("paper", 3, 3), ("short", None, 20), ("short", 5, 5)]
+)
+def test_pretraining_is_rescaled_by_short_and_by_epochs(
+    schedule: str, epochs: int | None, expected: int | None
+) -> None:
+    assert Sweep.of(methods="ncp", schedule=schedule, epochs=epochs).pretrain_epochs == expected
+
+
+def test_lists_and_texts_are_one() -> None:
+    assert Sweep.of(methods=["ncp[neighbour=[2,3]]", "amoc"]) == Sweep.of(methods="ncp[neighbour=[2,3]],amoc")
+
+
+def test_defaults() -> None:
+    sweep = Sweep.of(methods="ncp")
+    assert (sweep.datasets, sweep.schedule, sweep.out) == ("digits", Schedule.QUICK, Path("runs"))
+    assert (sweep.device, sweep.threads, sweep.limit, sweep.rerun) == ("auto", 1, None, False)
+    assert sweep.workers >= 1
+
+
+def test_the_data_folder_is_the_users_choice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+    assert default_data_dir() == Sweep.of(methods="ncp").data_dir == tmp_path
+
+
+def test_a_toml_file_says_the_same_and_flags_override_it(tmp_path: Path) -> None:
+    file = tmp_path / "sweep.toml"
+    file.write_text('methods = ["ncp", "amoc"]\nseeds = [0, 3]\nschedule = "short"\nlimit = 200\ndata-dir = "/data"\n')
+    expected = {"methods": "ncp,amoc", "seeds": "0,3", "limit": "200", "data_dir": "/data"}
+    assert Sweep.from_toml(file) == Sweep.of(schedule="short", **expected)
+    assert Sweep.from_toml(file, schedule="paper") == Sweep.of(schedule="paper", **expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seeds": 0}, "'seeds' cannot be 0: 0 seeds leave nothing to run; give a count from 1 up"),
+        ({"seeds": -2}, "-2 seeds leave nothing"),
+        ({"seeds": "0,0"}, "seed 0 is named twice"),
+        ({"seeds": "1,-2"}, "seed -2 is negative"),
+        ({"seeds": "many"}, "seeds are a count such as 5, or a list"),
+        ({"seeds": []}, "no seed leaves nothing to run"),
+        ({"schedule": "quik"}, "unknown schedule 'quik': did you mean 'quick'"),
+        ({"epochs": 0}, "'epochs' cannot be 0"),
+        ({"jobs": "two"}, "'jobs' cannot be 'two'"),
+        ({"device": "gpu"}, "devices are auto, cpu, cuda, or one GPU such as cuda:0"),
+        ({"sedes": 5}, "unknown sweep option 'sedes': did you mean 'seeds'"),
+        ({"methods": ""}, "'methods' cannot be ''"),
+    ],
+)
+def test_bad_options_name_themselves_and_the_remedy(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(BenchError, match=message):
+        Sweep.of(**{"methods": "ncp", **options})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "sweep.toml' cannot be read .*No such file"),
+        ("methods = \n", "sweep.toml' is not valid TOML: .*line 1"),
+        ('method = "ncp"', "unknown sweep.toml option 'method': did you mean 'methods'"),
+        ("seeds = 5", "sweep.toml option 'methods' has no default, give it a value"),
+    ],
+)
+def test_bad_files_are_named(tmp_path: Path, content: str | None, message: str) -> None:
+    file = tmp_path / "sweep.toml"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(BenchError, match=message):
+        Sweep.from_toml(file)
