@@ -11,7 +11,7 @@ nox.options.error_on_missing_interpreters = True
 
 LOCK = "requirements-lock.txt"
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
-"""Two test processes with a thread each are faster than one with two, and their numbers do not depend on the machine."""
+"""Two test processes with a thread each are faster than one with two, and as repeatable as the pinned runs."""
 
 
 def install(session: nox.Session) -> None:

@@ -16,13 +16,14 @@ class ScalesWithEpochs:
 EpochLength = Annotated[int, Field(ge=1), ScalesWithEpochs()]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 
 
 class MethodConfig(BaseModel):
     """A method's settings: frozen, typed, unknown keys are errors.
 
-    The string under each field says where its default comes from: a paper section, an official file and line, or "chosen".
+    The string under a field says where its default comes from: a paper section, an official file and line, or "chosen".
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
@@ -43,9 +44,15 @@ class TrainingConfig(MethodConfig):
     """Source of the pre-training images; None is the data set's own (chosen: every paper but those on STL-10)."""
 
     def with_epochs(self, epochs: int) -> Self:
-        """Scale every `EpochLength` by `epochs` / own epochs, rounded, at least 1."""
+        """Scale every length marked `ScalesWithEpochs`, alone or in a tuple, by `epochs` / own, rounded, at least 1."""
+
+        def scaled(length: int | tuple[int, ...]) -> int | tuple[int, ...]:
+            if isinstance(length, tuple):
+                return tuple(max(1, round(part * epochs / self.epochs)) for part in length)
+            return max(1, round(length * epochs / self.epochs))
+
         lengths = {
-            name: max(1, round(getattr(self, name) * epochs / self.epochs))
+            name: scaled(getattr(self, name))
             for name, field in type(self).model_fields.items()
             if any(isinstance(mark, ScalesWithEpochs) for mark in field.metadata)
         }

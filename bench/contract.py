@@ -55,7 +55,11 @@ class Encoder(nn.Module):
 
     routes: tuple[str, ...]
     active_route: str
-    head: nn.Linear | None = None
+    head: nn.Linear | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = None  # not a class attribute: that would hide the module of this name once there is one
 
     def encode(self, x: Tensor) -> Tensor:
         """[B, 3, H, W] in [0, 1] -> [B, d]."""
@@ -144,7 +148,7 @@ class Method(ABC, Generic[ConfigT]):
     Attributes:
         name: lower case, `-` between words; what `--methods` takes.
         Config: its settings, a subclass of `MethodConfig`.
-        PAPER: the paper's settings per data set. Nothing is borrowed: a data set that is not here needs `settings=NAME`.
+        PAPER: the paper's settings per data set. Nothing is borrowed: one that is not here needs `settings=NAME`.
         QUICK: settings of the CPU schedule `quick`, chosen on the held-out slice.
         summary: one line for `bench list methods`.
     """
@@ -168,7 +172,7 @@ class Method(ABC, Generic[ConfigT]):
 
     @abstractmethod
     def encoder(self, profile: DataProfile) -> Encoder:
-        """An encoder of the architecture that `pretrain` returns, its weights arbitrary; stored weights are loaded into it strictly."""
+        """An encoder of the architecture that `pretrain` returns; stored weights are loaded into it strictly."""
 
     @abstractmethod
     def pretrain(self, images: UnlabelledImages, run: Run) -> Encoder:

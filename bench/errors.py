@@ -19,7 +19,7 @@ class StoreError(BenchError):
 
 
 class StageError(Exception):
-    """A stage that could not finish (a NaN, a method that raised). Its cell becomes a failed row; the exit code is 1."""
+    """A stage that could not finish (a NaN, a method that raised): its cell becomes a failed row, the exit code 1."""
 
 
 def unknown(kind: str, name: str, choices: Iterable[str]) -> BenchError:

@@ -1,8 +1,8 @@
-"""Why a stage is served from the store, or why it is not: the recipe compared with the nearest one that was finished."""
+"""Why a stage is served from the store, or why not: its recipe compared with the nearest one that was finished."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,25 +42,31 @@ def _reason(stage: Stage, plan: Plan, store: Store, records: list[dict[str, Any]
         return Reason(stage, True, f"finished on {store.record(stage.key)['created'][:16].replace('T', ' ')} UTC")
     if failure := store.failure(stage.key):
         return Reason(stage, False, f"failed before ({failure['error']}); it is tried again")
-    relatives = [record for record in records if (record["kind"], record["label"]) == (stage.kind, stage.label)]
+    relatives = [record for record in records if _is_relative(record, stage)]
     if not relatives:
         return Reason(stage, False, "never finished")
-    nearest = min(relatives, key=lambda record: sum(1 for _ in _differences(record, stage, plan)))
-    differences = list(_differences(nearest, stage, plan))
+    differences = min((list(_differences(record, stage, plan)) for record in relatives), key=len)
     return Reason(stage, False, "changed: " + "; ".join(differences))
 
 
+def _is_relative(record: Mapping[str, Any], stage: Stage) -> bool:
+    """Whether a finished stage did the same for the same method, data and seed, be it with other settings."""
+    return bool(record["kind"] == stage.kind and record.get("what") == stage.task.what)
+
+
 def _differences(record: Mapping[str, Any], stage: Stage, plan: Plan) -> Iterator[str]:
-    """What a finished stage's recipe has otherwise, upstream stages by their name."""
-    yield from _plain(changed(record["recipe"], stage.recipe))
+    """What is otherwise than in a finished stage, upstream stages by their name."""
+    for difference in changed(record["recipe"], stage.recipe):
+        yield _plain(difference)
     for name in sorted({*record["upstream"], *stage.upstream}):
         if record["upstream"].get(name) != stage.upstream.get(name):
             key = stage.upstream.get(name)
             yield f"its {name} ({plan.stages[key].label} {plan.stages[key].kind})" if key else f"its {name} is gone"
 
 
-def _plain(differences: Iterable[str]) -> Iterator[str]:
-    """Source hashes as the name of the module alone: the digits say nothing to a reader."""
-    for difference in differences:
-        path, _, values = difference.partition(": ")
-        yield f"source of {path.removeprefix('source.')}" if path.startswith("source.") else f"{path}: {values}"
+def _plain(difference: str) -> str:
+    """Source and images by name alone: the digits of their hashes say nothing to a reader."""
+    path, _, values = difference.partition(": ")
+    if path.startswith("source."):
+        return f"source of {path.removeprefix('source.')}"
+    return "the images (the data, or --limit)" if path == "images" else f"{path.removeprefix('config.')}: {values}"

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
-from bench.keys import digest
+from bench.keys import canonical, digest
+
+IDENTITY = (
+    "schedule",
+    "epochs",
+    "limit_train",
+    "limit_test",
+    "data_fingerprint",
+    "pool_fingerprint",
+    "protocol_hash",
+    "eps",
+    "precision",
+)
+"""Facts of a cell that are part of what was asked for."""
 
 
 class StageKind(StrEnum):
@@ -67,6 +81,17 @@ class Task:
     protocol: str | None = None
     attack: str | None = None
 
+    @property
+    def what(self) -> dict[str, Any]:
+        """Which stage this is, whatever its settings: what `bench why` looks for an earlier version of."""
+        return {
+            "method": self.method.name,
+            "data": self.data.source,
+            "seed": self.seed,
+            "protocol": self.protocol,
+            "attack": self.attack,
+        }
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -76,7 +101,7 @@ class Stage:
         kind: what it does.
         label: for people.
         task: what a worker needs.
-        recipe: everything that the product depends on; its hash is the key.
+        recipe: everything that the product depends on, kept as JSON data; its hash is the key.
         upstream: name -> key of the stages whose products it reads.
         weight: cost in encoder forward passes of one image, an estimate.
     """
@@ -87,6 +112,9 @@ class Stage:
     recipe: Mapping[str, Any]
     upstream: Mapping[str, str] = field(default_factory=dict)
     weight: float = 0.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "recipe", json.loads(canonical(self.recipe)))
 
     @cached_property
     def key(self) -> str:
@@ -128,14 +156,14 @@ class Cell:
 
     @cached_property
     def key(self) -> str:
-        """Its identity: what it measures, whatever code does it. A newer row of one identity takes the older one's place."""
-        measured = ("data_fingerprint", "pool_fingerprint", "protocol_hash", "schedule", "eps", "precision")
+        """Its identity: what was asked for, whatever code answers. Its newest row takes the place of older ones."""
         return digest(
             {
+                "label": self.label,
                 "method": asdict(self.method) | {"text": None},
                 "seeds": asdict(self.seeds),
                 "protocol": self.protocol,
-                **{name: self.facts[name] for name in measured},
+                **{name: self.facts[name] for name in IDENTITY},
             }
         )
 
@@ -152,23 +180,19 @@ class Cell:
 
 @dataclass(frozen=True)
 class Plan:
-    """The cells of a sweep and the stages they share, each stage once."""
+    """The cells of a sweep and the stages they share, each stage once, after its upstreams."""
 
     cells: tuple[Cell, ...]
     stages: Mapping[str, Stage]
 
     def needs(self, key: str) -> Iterator[str]:
         """Keys of all stages that the stage `key` rests on, itself last, each once."""
-        seen: dict[str, None] = {}
-        self._collect(key, seen)
-        yield from seen
-
-    def _collect(self, key: str, seen: dict[str, None]) -> None:
-        if key in seen:
-            return
-        for upstream in self.stages[key].upstream.values():
-            self._collect(upstream, seen)
-        seen[key] = None
+        found: set[str] = set()
+        waiting = [key]
+        while waiting:
+            found.add(one := waiting.pop())
+            waiting += set(self.stages[one].upstream.values()) - found
+        return (one for one in self.stages if one in found)
 
     @cached_property
     def downstream(self) -> Mapping[str, tuple[str, ...]]:
@@ -179,11 +203,11 @@ class Plan:
                 readers[upstream].append(key)
         return {key: tuple(keys) for key, keys in readers.items()}
 
-    @cached_property
-    def urgency(self) -> Mapping[str, float]:
-        """Weight of the heaviest chain that begins with each stage: what to start first."""
+    def urgency(self, todo: Collection[str]) -> dict[str, float]:
+        """Weight of the heaviest chain of stages to do that begins with each of them: what to start first."""
         urgency: dict[str, float] = {}
         for key in reversed(list(self.stages)):
-            after = max((urgency[reader] for reader in self.downstream[key]), default=0.0)
-            urgency[key] = self.stages[key].weight + after
+            if key in todo:
+                after = max((urgency.get(reader, 0.0) for reader in self.downstream[key]), default=0.0)
+                urgency[key] = self.stages[key].weight + after
         return urgency

@@ -1,26 +1,31 @@
-"""From what a user asks for to a plan: finds methods, reads the data's fingerprints, and writes every stage's recipe."""
+"""From what a user asks for to a plan: finds methods, reads the data's fingerprints, writes every stage's recipe."""
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.attacks.threats import AttackKind, AttackSpec
+from bench.closure import PROJECT_SOURCES, Sources, Target, closure
 from bench.config import MethodConfig
 from bench.data.limits import Limit
 from bench.data.loading import DataFacts, data_facts, pool_facts
 from bench.data.profiles import DataProfile
 from bench.errors import BenchError
-from bench.grammar import Spec, expand, parse_specs
-from bench.keys import PROJECT_SOURCES, Sources, closure, digest, plugin_sources
+from bench.grammar import Spec, expand, parse_spec, parse_specs
+from bench.keys import digest
 from bench.plan import Cell, DataRef, MethodRef, Plan, Seeds, Stage, StageKind, Task
 from bench.protocols.recipes import HeadRecipe, Objective, Protocol, protocol_of
 from bench.registry import MethodEntry, Registry, resolve
 from bench.sweep import Sweep
+
+if TYPE_CHECKING:
+    from bench.contract import Method
 
 PRECISION = "fp32"
 AUTOATTACK_PASSES = 4000
@@ -44,25 +49,83 @@ def plan_of(sweep: Sweep, *, download: bool = False, registry: Registry | None =
     for dataset in parse_specs(sweep.datasets):
         data = planner.data(dataset.text)
         for spec in methods:
-            chosen = planner.choose(spec, data.profile)
             for seed in sweep.seeds:
-                planner.add_cells(chosen, data, protocols, seed)
+                planner.add_cells(_Subject(planner.choose(spec, data.profile), data, seed), protocols)
     return Plan(tuple(planner.cells.values()), planner.stages)
+
+
+def source_of(kind: StageKind, entry: MethodEntry) -> dict[str, str]:
+    """Hashes of the source that a stage depends on: its own code, and for pre-training the method's."""
+    return _method_source(entry) if kind is StageKind.PRETRAIN else _stage_source(kind)
+
+
+def _stage_source(kind: StageKind) -> dict[str, str]:
+    return closure([_code_of(kind)])
+
+
+def _method_source(entry: MethodEntry) -> dict[str, str]:
+    code = _code_of(StageKind.PRETRAIN)
+    if entry.file is not None and entry.module is None:
+        return closure([code], PROJECT_SOURCES.beside(entry.file), entry.file)
+    module = str(entry.module)
+    return closure([(module, entry.cls.partition(".")[0]), code], _with_package(module))
+
+
+def _code_of(kind: StageKind) -> Target:
+    """The function that computes a stage of this kind."""
+    return f"bench.stages.{kind}", str(kind)
+
+
+def _with_package(module: str) -> Sources:
+    """The project's sources and those of the installed package that `module` belongs to."""
+    top = module.partition(".")[0]
+    spec = importlib.util.find_spec(top)
+    if spec is None or spec.origin is None:
+        return PROJECT_SOURCES
+    file = Path(spec.origin)
+    return PROJECT_SOURCES.including(top, file.parent.parent if file.name == "__init__.py" else file.parent)
 
 
 @dataclass(frozen=True)
 class _Chosen:
-    """A method with its settings for one data set."""
+    """A method with its settings for one data set.
+
+    Attributes:
+        source: hashes of what pre-training depends on.
+    """
 
     entry: MethodEntry
+    method: Method[Any]
     ref: MethodRef
-    config: MethodConfig
     label: str
+    profile: DataProfile
     source: Mapping[str, str]
 
     @property
-    def recipe(self) -> dict[str, Any]:
-        return {"method": self.ref.name, "config": self.ref.config, "profile": self.ref.profile}
+    def config(self) -> MethodConfig:
+        config: MethodConfig = self.method.config
+        return config
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """Who is pre-trained, to be judged on which images, from which seed."""
+
+    chosen: _Chosen
+    data: DataFacts
+    seed: int
+
+    @property
+    def label(self) -> str:
+        return f"{self.chosen.label} {self.data.ref.source} seed {self.seed}"
+
+    @property
+    def pool(self) -> str:
+        """The source of the pre-training images: the one that the settings name, else the data set's own."""
+        return getattr(self.chosen.config, "pretrain_pool", None) or self.data.ref.source
+
+    def task(self, protocol: Protocol, attack: str | None = None) -> Task:
+        return Task(self.chosen.ref, self.data.ref, self.seed, protocol.name, attack)
 
 
 @dataclass
@@ -74,134 +137,175 @@ class _Planner:
     registry: Registry
     stages: dict[str, Stage] = field(default_factory=dict)
     cells: dict[str, Cell] = field(default_factory=dict)
+    named: dict[str, MethodEntry] = field(default_factory=dict)
+    helpers: dict[str, Path] = field(default_factory=dict)
+    choices: dict[tuple[str, str], _Chosen] = field(default_factory=dict)
+
+    # Data.
 
     @cached_property
-    def limit(self) -> Limit | None:
-        return Limit.parse(self.sweep.limit) if self.sweep.limit else None
+    def limit(self) -> Limit:
+        return Limit.parse(self.sweep.limit) if self.sweep.limit else Limit()
 
     def data(self, source: str) -> DataFacts:
-        ref = DataRef(source, self.limit.text if self.limit else None)
-        return data_facts(ref, self.sweep.data_dir, self.download)
+        return data_facts(DataRef(source, self.limit.text or None), self.sweep.data_dir, self.download)
 
     def pool(self, source: str) -> DataFacts:
-        limit = Limit(train=self.limit.train) if self.limit and self.limit.train else None
-        return pool_facts(DataRef(source, limit.text if limit else None), self.sweep.data_dir, self.download)
+        limit = Limit(train=self.limit.train)
+        return pool_facts(DataRef(source, limit.text or None), self.sweep.data_dir, self.download)
+
+    # Methods.
 
     @cached_property
-    def environment(self) -> dict[str, Any]:
-        """What every stage's numbers depend on beside its own recipe."""
-        return {"precision": PRECISION, "threads": self.sweep.threads}
+    def code(self) -> Mapping[StageKind, Mapping[str, str]]:
+        """Source of the stages whose code no method has a part in."""
+        return {kind: _stage_source(kind) for kind in (StageKind.HEAD, StageKind.ATTACK)}
 
     def choose(self, spec: Spec, profile: DataProfile) -> _Chosen:
+        """A method with its settings on a data set like `profile`."""
+        key = (spec.text, profile.name)
+        if key not in self.choices:
+            self.choices[key] = self._choose(spec, profile)
+        return self.choices[key]
+
+    def _choose(self, spec: Spec, profile: DataProfile) -> _Chosen:
         entry = self.registry.find(spec.name)
+        self._check_name(entry)
         config = resolve(entry, spec.options, profile, self.sweep.schedule, self.sweep.pretrain_epochs)
+        with _blamed(entry):
+            method = entry.load()(config)
+        source = _method_source(entry)
+        self._check_helpers(entry, source)
         ref = MethodRef(entry.text, entry.name, config.model_dump(mode="json"), profile.name)
-        label = Spec(entry.name, spec.options).text
-        return _Chosen(entry, ref, config, label, _method_source(entry))
+        return _Chosen(entry, method, ref, Spec(entry.name, spec.options).text, profile, source)
 
-    def add_cells(self, chosen: _Chosen, data: DataFacts, protocols: list[Protocol], seed: int) -> None:
-        pretrain = self.pretraining(chosen, data, seed)
+    def _check_name(self, entry: MethodEntry) -> None:
+        other = self.named.setdefault(entry.name, entry)
+        if other != entry:
+            raise BenchError(
+                f"the methods in {other.text} and {entry.text} are both called '{entry.name}', and tables could not "
+                f"tell them apart: give one of them another `name`."
+            )
+
+    def _check_helpers(self, entry: MethodEntry, source: Mapping[str, str]) -> None:
+        """Python keeps one module per name, so the second of two plugins would get the first one's helper."""
+        for module, path in _helpers(entry, source):
+            if (other := self.helpers.setdefault(module, path)) != path:
+                raise BenchError(
+                    f"two methods of this sweep bring a module called '{module}', '{other}' and '{path}', of which "
+                    f"Python would use one for both: rename one of them, or run the methods one after the other."
+                )
+
+    # Cells and stages.
+
+    def add_cells(self, subject: _Subject, protocols: list[Protocol]) -> None:
+        pretrain = self.pretraining(subject)
         for protocol in protocols:
-            _check_classes(protocol, data)
-            head = self.head(chosen, data, protocol, seed, pretrain)
-            attacks = {spec.name: self.attack(chosen, data, protocol, spec, seed, pretrain, head) for spec in protocol.attacks}
-            pool = self.pool(chosen_pool(chosen, data))
-            cell = Cell(
-                label=chosen.label,
-                method=chosen.ref,
-                data=data.ref,
-                pool=pool.ref,
-                seeds=Seeds(seed, seed, seed),
-                protocol=protocol.name,
-                pretrain=pretrain,
-                head=head,
-                attacks=attacks,
-                facts=self.facts(chosen, data, pool, protocol),
-            )
-            self.cells[cell.key] = cell
+            cell = self.cell(subject, protocol, pretrain)
+            self.cells.setdefault(cell.key, cell)
 
-    def pretraining(self, chosen: _Chosen, data: DataFacts, seed: int) -> str:
+    def cell(self, subject: _Subject, protocol: Protocol, pretrain: str) -> Cell:
+        chosen, data = subject.chosen, subject.data
+        _check_classes(protocol, data)
+        head = self.head(subject, protocol, pretrain)
+        upstream = {"encoder": pretrain, "head": head}
+        pool = self.pool(subject.pool)
+        return Cell(
+            label=chosen.label,
+            method=chosen.ref,
+            data=data.ref,
+            pool=pool.ref,
+            seeds=Seeds(subject.seed, subject.seed, subject.seed),
+            protocol=protocol.name,
+            pretrain=pretrain,
+            head=head,
+            attacks={spec.name: self.attack(subject, protocol, spec, upstream) for spec in protocol.attacks},
+            facts=self.facts(chosen, data, pool, protocol),
+        )
+
+    def pretraining(self, subject: _Subject, needed_by: tuple[str, ...] = ()) -> str:
         """The stage that trains the method's encoder, after those it requires."""
-        method = chosen.entry.load()(chosen.config)
+        chosen, data, pool = subject.chosen, subject.data, self.pool(subject.pool)
+        chain = (*needed_by, chosen.label)
+        if chosen.label in needed_by:
+            raise BenchError(f"method '{chosen.label}' needs itself ({' needs '.join(chain)}): correct its `requires`.")
+        with _blamed(chosen.entry):
+            needs, passes = chosen.method.requires(), chosen.method.passes()
         upstream = {
-            name: self.pretraining(self.choose(*_single(need.method, data.profile)), data, seed)
-            for name, need in method.requires().items()
+            name: self.pretraining(_Subject(self.upstream(need.method, data), data, subject.seed), chain)
+            for name, need in needs.items()
         }
-        pool = self.pool(chosen_pool(chosen, data))
-        passes, epochs = method.passes(), getattr(chosen.config, "epochs", 1)
-        return self.add(
-            Stage(
-                StageKind.PRETRAIN,
-                f"{chosen.label} {data.ref.source} seed {seed}",
-                Task(chosen.ref, pool.ref, seed),
-                {**chosen.recipe, **self.environment, "seed": seed, "images": pool.fingerprint, "source": chosen.source},
-                upstream,
-                (passes.total if passes else 1.0) * epochs * pool.train_images,
-            )
-        )
+        recipe = {
+            "method": chosen.ref.name,
+            "config": chosen.ref.config,
+            "profile": asdict(chosen.profile),
+            "seed": subject.seed,
+            "images": pool.fingerprint,
+            "source": chosen.source,
+        }
+        weight = (passes.total if passes else 1.0) * getattr(chosen.config, "epochs", 1) * pool.train_images
+        task = Task(chosen.ref, pool.ref, subject.seed)
+        return self.add(StageKind.PRETRAIN, subject.label, task, recipe, upstream, weight)
 
-    def head(self, chosen: _Chosen, data: DataFacts, protocol: Protocol, seed: int, pretrain: str) -> str:
+    def upstream(self, text: str, data: DataFacts) -> _Chosen:
+        """The method that another one requires, with its settings on the same data set."""
+        spec = parse_spec(text)
+        if len(expand(spec)) > 1:
+            raise BenchError(f"'{text}' names several methods where one upstream is needed; name one, e.g. 'simclr'.")
+        return self.choose(spec, data.profile)
+
+    def head(self, subject: _Subject, protocol: Protocol, pretrain: str) -> str:
         """The stage that fits the protocol's head, after the one that lends its rate."""
-        recipe, upstream = protocol.recipe, {"encoder": pretrain}
-        if recipe.rate_by_dataset:
-            recipe.rate_for(data.profile.name)
+        data, recipe, upstream = subject.data, protocol.recipe, {"encoder": pretrain}
         if recipe.rate_from:
-            upstream["rate"] = self.head(chosen, data, protocol_of(recipe.rate_from), seed, pretrain)
+            upstream["rate"] = self.head(subject, protocol_of(recipe.rate_from), pretrain)
+        settings = asdict(recipe)
+        if settings.pop("rate_by_dataset"):
+            settings["rate"] = recipe.rate_for(data.profile.name)
+        full = {
+            "recipe": settings,
+            "cached": recipe.cacheable,
+            "profile": data.profile.name,
+            "eps": data.profile.eps if recipe.objective is Objective.ADVERSARIAL else None,
+            "seed": subject.seed,
+            "images": data.fingerprint,
+            "source": self.code[StageKind.HEAD],
+        }
+        weight = _head_passes(recipe) * data.train_images
         return self.add(
-            Stage(
-                StageKind.HEAD,
-                f"{chosen.label} {data.ref.source} seed {seed} {protocol.name}",
-                Task(chosen.ref, data.ref, seed, protocol.name),
-                {
-                    **self.environment,
-                    "recipe": asdict(recipe),
-                    "profile": data.profile.name,
-                    "eps": data.profile.eps if recipe.objective is Objective.ADVERSARIAL else None,
-                    "seed": seed,
-                    "images": data.fingerprint,
-                    "source": _stage_source("head"),
-                },
-                upstream,
-                _head_passes(recipe) * data.train_images,
-            )
+            StageKind.HEAD, f"{subject.label} {protocol.name}", subject.task(protocol), full, upstream, weight
         )
 
-    def attack(
-        self,
-        chosen: _Chosen,
-        data: DataFacts,
-        protocol: Protocol,
-        spec: AttackSpec,
-        seed: int,
-        pretrain: str,
-        head: str,
-    ) -> str:
+    def attack(self, subject: _Subject, protocol: Protocol, spec: AttackSpec, upstream: Mapping[str, str]) -> str:
         """The stage that scores the head under one attack."""
-        return self.add(
-            Stage(
-                StageKind.ATTACK,
-                f"{chosen.label} {data.ref.source} seed {seed} {protocol.name} {spec.name}",
-                Task(chosen.ref, data.ref, seed, protocol.name, spec.name),
-                {
-                    **self.environment,
-                    "attack": asdict(spec),
-                    "eps": data.profile.eps,
-                    "seed": seed,
-                    "images": data.fingerprint,
-                    "source": _stage_source("attack"),
-                },
-                {"encoder": pretrain, "head": head},
-                _attack_passes(spec) * data.test_images,
-            )
-        )
+        data = subject.data
+        recipe = {
+            "attack": asdict(spec),
+            "eps": data.profile.eps,
+            "seed": subject.seed,
+            "images": data.fingerprint,
+            "source": self.code[StageKind.ATTACK],
+        }
+        label, task = f"{subject.label} {protocol.name} {spec.name}", subject.task(protocol, spec.name)
+        return self.add(StageKind.ATTACK, label, task, recipe, upstream, _attack_passes(spec) * data.test_images)
 
-    def add(self, stage: Stage) -> str:
+    def add(
+        self,
+        kind: StageKind,
+        label: str,
+        task: Task,
+        recipe: Mapping[str, Any],
+        upstream: Mapping[str, str],
+        weight: float,
+    ) -> str:
+        """Add a stage, unless it is there already; returns its key."""
+        environment = {"precision": PRECISION, "threads": self.sweep.threads}
+        stage = Stage(kind, label, task, {**recipe, **environment}, upstream, weight)
         self.stages.setdefault(stage.key, stage)
         return stage.key
 
     def facts(self, chosen: _Chosen, data: DataFacts, pool: DataFacts, protocol: Protocol) -> dict[str, Any]:
         """Columns of the row that are known before anything runs."""
-        limit = self.limit or Limit()
         return {
             "label": chosen.label,
             "method": chosen.ref.name,
@@ -210,9 +314,9 @@ class _Planner:
             "pretrain_data": pool.ref.source,
             "schedule": str(self.sweep.schedule),
             "epochs": self.sweep.epochs,
-            "limit_train": limit.train,
-            "limit_test": limit.test,
-            "limited": self.limit is not None,
+            "limit_train": self.limit.train,
+            "limit_test": self.limit.test,
+            "limited": self.limit != Limit(),
             "protocol": protocol.name,
             "protocol_hash": protocol.hash,
             "legacy": protocol.legacy,
@@ -225,38 +329,29 @@ class _Planner:
         }
 
 
-def chosen_pool(chosen: _Chosen, data: DataFacts) -> str:
-    """The source of the pre-training images: the one its settings name, else the data set's own."""
-    return getattr(chosen.config, "pretrain_pool", None) or data.ref.source
+@contextmanager
+def _blamed(entry: MethodEntry) -> Iterator[None]:
+    """What a method's own code raises while it is asked about itself, told as bad input."""
+    try:
+        yield
+    except BenchError:
+        raise
+    except Exception as error:
+        raise BenchError(
+            f"method '{entry.name}' ({entry.origin}) cannot be planned: it raised {type(error).__name__}: {error}. "
+            f"Correct its `__init__`, `requires` or `passes`."
+        ) from error
 
 
-def _single(text: str, profile: DataProfile) -> tuple[Spec, DataProfile]:
-    specs = parse_specs(text)
-    if len(specs) != 1 or len(expand(specs[0])) != 1:
-        raise BenchError(f"'{text}' names several methods where one upstream is needed; name one, e.g. 'simclr'.")
-    return specs[0], profile
-
-
-def _method_source(entry: MethodEntry) -> dict[str, str]:
-    """Source closure of a method and of the stage that runs it."""
-    if entry.module is None:
-        assert entry.file is not None
-        return closure(("bench.stages.pretrain",), (entry.file,), plugin_sources(entry.file))
-    return closure((entry.module, "bench.stages.pretrain"), sources=_with_package(entry.module))
-
-
-def _with_package(module: str) -> Sources:
-    """The project's sources and those of the installed package that `module` belongs to."""
-    top = module.partition(".")[0]
-    spec = importlib.util.find_spec(top)
-    if top in dict(PROJECT_SOURCES.roots) or spec is None or spec.origin is None:
-        return PROJECT_SOURCES
-    file = Path(spec.origin)
-    return Sources((*PROJECT_SOURCES.roots, (top, file.parent.parent if file.name == "__init__.py" else file.parent)))
-
-
-def _stage_source(name: str) -> dict[str, str]:
-    return closure((f"bench.stages.{name}",))
+def _helpers(entry: MethodEntry, source: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
+    """The modules that a plugin's file finds in its own folder."""
+    if entry.file is None or entry.module is not None:
+        return
+    sources = PROJECT_SOURCES.beside(entry.file)
+    for module in source:
+        path = sources.file(module)
+        if path is not None and sources.counts_whole(module):
+            yield module, path
 
 
 def _check_classes(protocol: Protocol, data: DataFacts) -> None:
@@ -278,5 +373,3 @@ def _attack_passes(spec: AttackSpec) -> float:
     if spec.kind is AttackKind.AUTOATTACK:
         return float(AUTOATTACK_PASSES)
     return 1.0 + 2 * spec.steps * spec.restarts
-
-

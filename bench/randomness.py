@@ -43,7 +43,7 @@ class Randomness:
 
     @contextmanager
     def as_global(self, purpose: str) -> Iterator[None]:
-        """Seed torch's global generators inside the block (module initialisers, third-party attacks) and restore them after it."""
+        """Seed torch's global generators inside the block (initialisers, others' attacks), restore them after it."""
         import torch
 
         with torch.random.fork_rng():

@@ -2,7 +2,8 @@
 
     OUT/format.json              the schema version that wrote it
     OUT/stages/KEY/              stage.json, and the product: encoder.safetensors, head.safetensors, outcomes.parquet
-    OUT/failures/KEY.json        the last failure of a stage that has no product
+    OUT/failures/KEY.json        the last failure of a stage
+    OUT/findings/KEY-HASH.txt    what was noticed when a finished stage was computed again
     OUT/rows/CELL-TIME.parquet   one row per file; the newest of a cell counts
     OUT/logs/KEY.log             the traceback of a failure
 
@@ -13,14 +14,16 @@ with a stage that is already there drops its copy. Nothing that is read is ever 
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,11 +33,26 @@ from bench.schema import SCHEMA_VERSION, Row, arrow_schema, check_schema_version
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
-    from torch import Tensor
+    import pyarrow as pa
 
+FORMAT = "format.json"
 STAGE = "stage.json"
-Writer = Callable[[Path], None]
-"""Writes one file at the path it is given."""
+OUTCOMES = "outcomes.parquet"
+CORRECT = "correct"
+"""The one column of outcomes: whether the image is classified correctly under the attack."""
+ABANDONED = 24 * 3600
+"""Age in seconds at which what lies in `tmp` belongs to no living process."""
+
+
+class Folder(StrEnum):
+    """The parts of a store."""
+
+    STAGES = "stages"
+    FAILURES = "failures"
+    FINDINGS = "findings"
+    ROWS = "rows"
+    LOGS = "logs"
+    TMP = "tmp"
 
 
 @dataclass(frozen=True)
@@ -48,155 +66,257 @@ class Store:
         """The store at `root`, made if it is not there.
 
         Raises:
-            StoreError: if the folder cannot be written.
+            StoreError: if the folder cannot be written, or holds something else.
             BenchError: if a newer version of this package wrote it.
         """
         store = cls(Path(root))
         with _explained(store.root):
-            for name in ("stages", "rows", "failures", "logs", "tmp"):
+            store._check_kind()
+            for name in Folder:
                 (store.root / name).mkdir(parents=True, exist_ok=True)
-            if not store._format.is_file():
-                store._place(lambda path: _write_json(path, {"schema_version": SCHEMA_VERSION}), store._format)
-        check_schema_version(json.loads(store._format.read_text())["schema_version"], str(store.root))
+            if not (store.root / FORMAT).is_file():
+                store._place(_json({"schema_version": SCHEMA_VERSION}), store.root / FORMAT)
+            store._check_writable()
+            store._tidy()
+        store._check_version()
         return store
 
-    @property
-    def _format(self) -> Path:
-        return self.root / "format.json"
+    def _check_kind(self) -> None:
+        """A folder is a store if it says so, or holds nothing but the parts of one that is being made."""
+        if self.root.exists() and not self.root.is_dir():
+            raise StoreError(f"'{self.root}' is a file: name a folder for the results with --out.")
+        strangers = [path.name for path in _listed(self.root) if path.name not in {*Folder, FORMAT}]
+        if strangers and not (self.root / FORMAT).is_file():
+            raise StoreError(
+                f"'{self.root}' holds other things than results ({', '.join(strangers[:3])}): "
+                f"name a new or an empty folder with --out."
+            )
+
+    def _check_version(self) -> None:
+        path = self.root / FORMAT
+        found = _parsed(path) or {}
+        if not isinstance(found.get("schema_version"), int):
+            raise StoreError(f"'{path}' cannot be read, so '{self.root}' may be no store of results: see what it is.")
+        check_schema_version(found["schema_version"], str(self.root))
+
+    def _check_writable(self) -> None:
+        with self._scratch() as path:
+            path.touch()
+
+    def _tidy(self) -> None:
+        """Remove what processes that were killed left in `tmp`."""
+        for path in _listed(self.root / Folder.TMP):
+            with suppress(OSError):
+                if time.time() - path.stat().st_mtime > ABANDONED:
+                    _remove(path)
+
+    # Stages.
 
     def stage(self, key: str) -> Path:
         """The folder of a stage's product, whether it is there or not."""
-        return self.root / "stages" / key
-
-    def log(self, key: str) -> Path:
-        """Where the traceback of a stage's failure is kept."""
-        return self.root / "logs" / f"{key}.log"
+        return self.root / Folder.STAGES / key
 
     def has(self, key: str) -> bool:
-        """Whether the stage is finished."""
-        return (self.stage(key) / STAGE).is_file()
+        """Whether the stage is finished. One whose record cannot be read is not: it is computed again."""
+        return _parsed(self.stage(key) / STAGE) is not None
 
     def record(self, key: str) -> dict[str, Any]:
-        """What is known of a finished stage: label, recipe, context, seconds, result."""
-        return _read_json(self.stage(key) / STAGE)
+        """What is known of a finished stage: label, recipe, context, seconds, result.
+
+        Raises:
+            BenchError: if there is no such stage.
+        """
+        record = _parsed(self.stage(key) / STAGE)
+        if record is None:
+            raise BenchError(f"'{self.stage(key)}' holds no finished stage: run the same command again to compute it.")
+        return record
 
     def records(self) -> Iterator[dict[str, Any]]:
         """The records of all finished stages."""
-        for path in sorted((self.root / "stages").glob(f"*/{STAGE}")):
-            yield _read_json(path)
+        for path in sorted((self.root / Folder.STAGES).glob(f"*/{STAGE}")):
+            if (record := _parsed(path)) is not None:
+                yield record
 
-    def put(self, key: str, record: Mapping[str, Any], files: Mapping[str, Writer], *, replace: bool = False) -> None:
+    def put(self, key: str, record: Mapping[str, Any], files: Mapping[str, bytes], *, replace: bool = False) -> None:
         """Store a finished stage, all of it or nothing.
 
         Args:
             key: the stage's recipe key.
             record: JSON data for `record`.
-            files: file name -> what writes it.
-            replace: take the place of a product that is already there, instead of leaving it.
+            files: file name -> content.
+            replace: take the place of a sound product too, instead of leaving it.
 
         Raises:
             StoreError: if the disk is full or cannot be written.
         """
-        writers = {**files, STAGE: lambda path: _write_json(path, record)}
         with _explained(self.root), self._scratch() as folder:
             folder.mkdir()
-            for name, write in writers.items():
-                write(folder / name)
-                _sync(folder / name)
-            if replace and self.stage(key).exists():
-                self.stage(key).rename(folder.with_suffix(".old"))
-            try:
-                folder.rename(self.stage(key))
-            except OSError as error:
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                    raise
-        (self.root / "failures" / f"{key}.json").unlink(missing_ok=True)
+            for name, content in {**files, STAGE: _json(record)}.items():
+                _write(folder / name, content)
+            if not _moved(folder, self.stage(key)) and (replace or not self.has(key)):
+                with suppress(FileNotFoundError):  # Another process does the same.
+                    self.stage(key).rename(folder.with_suffix(".old"))
+                _moved(folder, self.stage(key))
+
+    def read(self, key: str, name: str) -> bytes:
+        """The content of a product's file.
+
+        Raises:
+            BenchError: if it cannot be read.
+        """
+        path = self.stage(key) / name
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise self.damaged(key, name, os.strerror(error.errno or 0)) from error
+
+    def outcomes(self, key: str) -> np.ndarray:
+        """Per test image, whether it stayed correct under the attack: bool [N], in the test set's order.
+
+        Raises:
+            BenchError: if they cannot be read.
+        """
+        import numpy as np
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            column = pq.read_table(pa.BufferReader(self.read(key, OUTCOMES))).column(CORRECT)
+        except (OSError, KeyError, pa.ArrowException) as error:
+            raise self.damaged(key, OUTCOMES, str(error)) from error
+        return np.asarray(column.to_pylist(), dtype=bool)
+
+    def damaged(self, key: str, name: str, reason: str) -> BenchError:
+        """The error for a product's file that is not what was stored."""
+        return BenchError(
+            f"'{self.stage(key) / name}' is damaged ({reason}): remove the folder '{self.stage(key)}' and run the same "
+            f"command again, or compute everything once more with --rerun."
+        )
+
+    # Failures and findings.
+
+    def log(self, key: str) -> Path:
+        """Where the traceback of a stage's failure is kept."""
+        return self.root / Folder.LOGS / f"{key}.log"
 
     def put_failure(self, key: str, error: str, traceback: str) -> int:
         """Keep why a stage failed; returns how often it has been tried."""
-        path = self.root / "failures" / f"{key}.json"
-        attempts = 1 + (_read_json(path)["attempts"] if path.is_file() else 0)
+        attempts = self.attempts(key) + 1
         with _explained(self.root):
-            self._place(lambda file: _write_json(file, {"error": error, "attempts": attempts}), path)
-            self._place(lambda file: file.write_text(traceback), self.log(key))
+            self._place(traceback.encode(), self.log(key))
+            self._place(_json({"error": error, "attempts": attempts}), self._failure(key))
         return attempts
 
     def failure(self, key: str) -> dict[str, Any] | None:
         """The last failure of a stage, or None."""
-        path = self.root / "failures" / f"{key}.json"
-        return _read_json(path) if path.is_file() else None
+        return _parsed(self._failure(key))
 
-    def tensors(self, key: str, name: str) -> dict[str, Tensor]:
-        """The tensors of a product's safetensors file, on the CPU."""
-        from safetensors.torch import load_file
+    def attempts(self, key: str) -> int:
+        """How often a stage has failed since it last ended well."""
+        return int((self.failure(key) or {}).get("attempts", 0))
 
-        return load_file(self.stage(key) / name)
+    def forget_failure(self, key: str) -> None:
+        """The stage ended well."""
+        with _explained(self.root):
+            self._failure(key).unlink(missing_ok=True)
 
-    def outcomes(self, key: str) -> np.ndarray:
-        """Per test image, whether it stayed correct under the attack: bool [N], in the test set's order."""
-        import pyarrow.parquet as pq
+    def _failure(self, key: str) -> Path:
+        return self.root / Folder.FAILURES / f"{key}.json"
 
-        column = pq.read_table(self.stage(key) / "outcomes.parquet").column("correct")
-        return column.to_numpy(zero_copy_only=False).astype(bool)
+    def add_finding(self, key: str, text: str) -> None:
+        """Keep a sentence about a finished stage; the same one is kept once."""
+        name = f"{key}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.txt"
+        with _explained(self.root):
+            self._place(text.encode(), self.root / Folder.FINDINGS / name)
+
+    def findings(self, key: str) -> list[str]:
+        """What was noticed about a finished stage."""
+        return [path.read_text(encoding="utf-8") for path in sorted((self.root / Folder.FINDINGS).glob(f"{key}-*.txt"))]
+
+    # Rows.
 
     def add_row(self, row: Row) -> None:
         """Append a row."""
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
-        table = pa.Table.from_pylist([row.as_dict()], schema=arrow_schema())
+        content = parquet(pa.Table.from_pylist([row.as_dict()], schema=arrow_schema()))
         with _explained(self.root):
-            path = self.root / "rows" / f"{row.cell}-{time.time_ns()}.parquet"
-            self._place(lambda file: pq.write_table(table, file), path)
+            self._place(content, self.root / Folder.ROWS / f"{row.cell}-{time.time_ns()}.parquet")
 
     def latest_rows(self) -> dict[str, dict[str, Any]]:
-        """The newest row of every cell, by cell, as plain values."""
-        import pyarrow.parquet as pq
+        """The newest row of every cell, by cell, as plain values; without those that cannot be read."""
+        rows: dict[str, dict[str, Any]] = {}
+        for cell, path in _newest(self.root).items():
+            with suppress(BenchError):
+                rows[cell] = _row(path).to_pylist()[0]
+        return rows
 
-        return {cell: pq.read_table(path).to_pylist()[0] for cell, path in _newest(self.root).items()}
+    # Writing.
 
-    def _place(self, write: Writer, target: Path) -> None:
+    def _place(self, content: bytes, target: Path) -> None:
         with self._scratch() as path:
-            write(path)
-            _sync(path)
+            _write(path, content)
             path.replace(target)
 
     @contextmanager
     def _scratch(self) -> Iterator[Path]:
-        path = self.root / "tmp" / uuid.uuid4().hex
+        path = self.root / Folder.TMP / uuid.uuid4().hex
         try:
             yield path
         finally:
             for leftover in (path, path.with_suffix(".old")):
-                if leftover.is_dir():
-                    shutil.rmtree(leftover, ignore_errors=True)
-                leftover.unlink(missing_ok=True)
+                _remove(leftover)
 
 
 def read_rows(root: Path | str) -> pd.DataFrame:
     """The newest row of every cell in the store at `root`, sorted by method, data set, protocol and seed.
 
     Raises:
-        BenchError: if there is no store, it holds no row, or a newer version of this package wrote one.
+        BenchError: if there is no store, it holds no row, or one that cannot be read or that a newer version of this
+            package wrote.
     """
     import pandas as pd
-    import pyarrow.parquet as pq
 
     newest = _newest(Path(root))
     if not newest:
         raise BenchError(f"no results in '{root}': `bench run` writes them there, or name another folder with --out.")
-    frames = []
-    for path in newest.values():
-        frame = pq.read_table(path).to_pandas()
-        check_schema_version(int(frame["schema_version"].iloc[0]), str(path))
-        frames.append(frame.dropna(axis="columns", how="all"))
-    rows = pd.concat(frames, ignore_index=True).reindex(columns=[field.name for field in arrow_schema()])
+    frames = [_row(path).to_pandas().dropna(axis="columns", how="all") for path in newest.values()]
+    rows: pd.DataFrame = pd.concat(frames, ignore_index=True).reindex(columns=[field.name for field in arrow_schema()])
     return rows.sort_values(["dataset", "protocol", "label", "seed_pretrain"], ignore_index=True)
+
+
+def parquet(table: pa.Table) -> bytes:
+    """A table as the content of a Parquet file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    buffer = pa.BufferOutputStream()
+    pq.write_table(table, buffer)
+    content: bytes = buffer.getvalue().to_pybytes()
+    return content
 
 
 def _newest(root: Path) -> dict[str, Path]:
     """The file of each cell's newest row."""
-    return {path.name.partition("-")[0]: path for path in sorted((root / "rows").glob("*.parquet"))}
+    return {path.name.partition("-")[0]: path for path in sorted((root / Folder.ROWS).glob("*.parquet"))}
+
+
+def _row(path: Path) -> pa.Table:
+    """The one row of a file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            table = file.read()
+        version = table.column("schema_version")[0].as_py()
+    except (OSError, KeyError, IndexError, pa.ArrowException) as error:
+        raise BenchError(
+            f"'{path}' is damaged ({error}): remove it and run the same `bench run` again; it writes the row anew from "
+            f"the finished stages."
+        ) from error
+    check_schema_version(int(version), str(path))
+    return table
 
 
 @contextmanager
@@ -217,16 +337,45 @@ def _explanation(root: Path, error: OSError) -> str:
     return f"cannot write results to '{root}': {reason}. Name a folder that can be written with --out."
 
 
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(value, indent=1, sort_keys=True), encoding="utf-8")
+def _listed(folder: Path) -> list[Path]:
+    """What lies in a folder, hidden files left out; nothing if it is not there."""
+    return [path for path in sorted(folder.glob("*")) if not path.name.startswith(".")]
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    value = json.loads(path.read_text(encoding="utf-8"))
-    assert isinstance(value, dict)
-    return value
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
+def _json(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, indent=1, sort_keys=True).encode()
+
+
+def _parsed(path: Path) -> dict[str, Any] | None:
+    """The JSON object in a file, or None where there is none: no such file, or a torn one."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _moved(folder: Path, target: Path) -> bool:
+    """Whether a folder could be renamed; not where another one has that name."""
+    try:
+        folder.rename(target)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        return False
+    return True
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file so that it is on the disk before it is renamed into place."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
         os.fsync(file.fileno())

@@ -4,41 +4,55 @@ from __future__ import annotations
 
 import shlex
 import sys
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from bench.errors import BenchError
+from bench.errors import BenchError, unknown
 from leaderboard.layouts import Format, Layout
 
 if TYPE_CHECKING:
     from leaderboard.model import Table
 
+ChoiceT = TypeVar("ChoiceT", bound=StrEnum)
+
+LAYOUT_HELP = (
+    f"{Layout.TABLE2}: a table per protocol, data sets side by side; {Layout.TABLE3}: a table per data set, protocols "
+    "side by side; by default the latter where a data set was judged under several protocols."
+)
 _PIPE_WIDTH = 200  # Columns where there is no terminal whose width could be asked for.
 
 
 def table(
-    out: Annotated[Path, typer.Option(help="The store that `bench run` wrote.")] = Path("runs"),
-    format: Annotated[Format, typer.Option(help="How to print it.")] = Format.TERMINAL,
-    layout: Annotated[Layout | None, typer.Option(help="Default: by what the results hold.")] = None,
-    methods: Annotated[str | None, typer.Option(help="Only these, in this order: `ncp,amoc`.")] = None,
-    datasets: Annotated[str | None, typer.Option(help="Only these data sets.")] = None,
-    protocols: Annotated[str | None, typer.Option(help="Only these protocols.")] = None,
-    schedule: Annotated[str | None, typer.Option(help="Only this schedule: quick, short or paper.")] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The store that `bench run` wrote.")] = Path("runs"),
+    format: Annotated[str, typer.Option(metavar="NAME", help="terminal, markdown, latex or csv.")] = Format.TERMINAL,
+    layout: Annotated[str | None, typer.Option(metavar="NAME", help=LAYOUT_HELP)] = None,
+    methods: Annotated[str | None, typer.Option(metavar="LIST", help="Only these, in this order: ncp,amoc.")] = None,
+    datasets: Annotated[str | None, typer.Option(metavar="LIST", help="Only these data sets.")] = None,
+    protocols: Annotated[str | None, typer.Option(metavar="LIST", help="Only these protocols.")] = None,
+    schedule: Annotated[str | None, typer.Option(metavar="NAME", help="quick, short or paper alone.")] = None,
     fragment: Annotated[bool, typer.Option("--fragment", help="LaTeX: only the table environments.")] = False,
 ) -> None:
     """Print finished results as a table: mean ± sd over seeds, tested, best in bold."""
-    if fragment and format is not Format.LATEX:
-        raise BenchError(f"--fragment is an option of LaTeX, not of {format}: add --format latex, or leave it out.")
+    form, arrangement = _one_of(Format, "format", format), _one_of(Layout, "layout", layout) if layout else None
+    if fragment and form is not Format.LATEX:
+        raise BenchError(f"--fragment is an option of LaTeX, not of {form}: add --format latex, or leave it out.")
     from leaderboard import tables
     from leaderboard.rows import Selection, load
 
     selection = Selection.parse(methods, datasets, protocols, schedule)
     options = {"--out": out, "--methods": methods, "--datasets": datasets, "--protocols": protocols}
-    command = _command({**options, "--schedule": schedule, "--layout": layout, "--format": format})
-    found = tables.build(load(out, selection), layout, selection.methods, command)
-    _print(found, format, fragment)
+    command = _command({**options, "--schedule": schedule, "--layout": arrangement, "--format": form})
+    found = tables.build(load(out, selection), arrangement, selection.methods, command)
+    _print(found, form, fragment)
+
+
+def _one_of(choices: type[ChoiceT], kind: str, name: str) -> ChoiceT:
+    if name not in set(choices):
+        raise unknown(kind, name, choices)
+    return choices(name)
 
 
 def _command(options: dict[str, object]) -> str:

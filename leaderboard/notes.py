@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import pandas as pd
 
+from bench.protocols.recipes import PROTOCOLS
 from bench.schema import Status
 from leaderboard.model import FAMILY, MEASURES, Key, Metric
 from leaderboard.rows import SEEDS, Setting
@@ -37,7 +38,7 @@ def of_failure(rows: pd.DataFrame, seeds: Sequence[int], tried: int) -> tuple[st
     failed = rows[rows["status"].eq(Status.FAILED.value) & rows["seed_pretrain"].isin(seeds)]
     reason = " ".join(str(failed["error"].iloc[0]).split())
     reason = reason if len(reason) <= _LONGEST else reason[: _LONGEST - 3] + "..."
-    listed = ", ".join(str(seed) for seed in seeds)
+    listed = ("seed " if len(seeds) == 1 else "seeds ") + ", ".join(map(str, seeds))
     survivors = "; the numbers are of the others alone" if len(seeds) < tried else ""
     return (f"{len(seeds)} of {tried} seeds failed ({listed}){survivors}. First error: {reason}",)
 
@@ -60,17 +61,29 @@ def _external(rows: pd.DataFrame) -> Iterator[str]:
 def _other_images(rows: pd.DataFrame) -> Iterator[str]:
     other = rows[rows["pretrain_data"] != rows["dataset"]]
     for pool, dataset in dict.fromkeys(zip(other["pretrain_data"], other["dataset"], strict=True)):
-        yield f"pre-trained on {pool}, not on the images of {dataset}"
+        yield f"pre-trained on {pool}, not on the default pool of {dataset}"
 
 
 def _edge(rows: pd.DataFrame) -> Iterator[str]:
-    at_edge = rows[_holds(rows, "head_rate_at_edge")]
-    places = [
-        f"{protocol} on {dataset} ({', '.join(f'{rate:g}' for rate in sorted(set(found['head_rate'])))})"
-        for (protocol, dataset), found in at_edge.groupby(["protocol", "dataset"], sort=False)
-    ]
-    if places:
-        yield f"the head's learning rate lies at the edge of its grid: {', '.join(places)}"
+    at_edge = _holds(rows, "head_rate_at_edge")
+    for (protocol, dataset), found in rows.groupby(["protocol", "dataset"], sort=False):
+        rates = found.loc[at_edge[found.index], "head_rate"]
+        for rate, count in rates.value_counts(sort=False).items():
+            yield (
+                f"{protocol} on {dataset}: the head's learning rate is {rate:g}, an edge of its grid, in {count} of "
+                f"{len(found)} rows; {_EDGES[_is_smallest(str(protocol), rate)]}"
+            )
+
+
+_EDGES: Mapping[bool, str] = {
+    True: "of rates that tie on the held-out slice the smallest is taken, so larger ones may have done as well",
+    False: "no smaller rate did as well on the held-out slice, so one beyond the grid might do better",
+}
+
+
+def _is_smallest(protocol: str, rate: object) -> bool:
+    """Whether `rate` is the lower edge of the protocol's grid; the other edge is never reached by a tie."""
+    return protocol in PROTOCOLS and rate in PROTOCOLS[protocol].recipe.rates[:1]
 
 
 def _warnings(rows: pd.DataFrame) -> Iterator[str]:

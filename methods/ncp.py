@@ -7,25 +7,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
+from typing import Annotated, Self
 
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity as cosine
 
 from bench.attacks.pgd import LinfPGD, ascend, undisturbed, uniform_start
-from bench.config import Count, EpochLength, Fraction, Positive, TrainingConfig
+from bench.config import Count, EpochLength, Fraction, NonNegative, Positive, TrainingConfig
 from bench.contract import Encoder, Passes, Run, UnlabelledImages, Upstream
 from bench.data.profiles import DataProfile
 from bench.data.views import HorizontalFlip, PaddedCrop, Views
 from bench.engine.loop import Batch, TrainingMethod, Update, encode_all
-from bench.engine.schedules import WarmupCosine, deacl
+from bench.engine.schedules import Per, WarmupCosine
 from bench.models.encoder import ResNetEncoder, resnet_encoder
 from bench.models.resnet import Architecture, Init
-from methods.parts.clustering import Seeding, choose_clusters, neighbours, spherical_kmeans
-from methods.parts.losses import deacl_loss
+from methods.parts.clustering import Seeding, choose_clusters, collapse, neighbours, spherical_kmeans
+from methods.parts.losses import negative_cosine
 from methods.parts.upstream import Frozen, initialised_from
 
-CLEAN, ADVERSARIAL = "clean", "adv"
+
+class Route(StrEnum):
+    """The student's two batch norms (A.2.2); in training each sees its own kind of image, in a pass of its own."""
+
+    CLEAN = "clean"
+    ADVERSARIAL = "adv"
+
+
+CLEAN, ADVERSARIAL = Route
 
 
 class Strategy(StrEnum):
@@ -36,6 +46,13 @@ class Strategy(StrEnum):
     BOTH = "both"
 
 
+class Ranked(StrEnum):
+    """Whose nearest clusters are ranked to find the neighbour."""
+
+    IMAGE = "image"
+    CENTROID = "centroid"
+
+
 OBJECTIVES: Mapping[Strategy, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     Strategy.AWAY: lambda z, own, neighbour: -cosine(z, own),
     Strategy.TOWARD: lambda z, own, neighbour: cosine(z, neighbour),
@@ -44,8 +61,15 @@ OBJECTIVES: Mapping[Strategy, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
 """Eq. (4) and its two halves, per image; the paper's CosSim is the negative cosine."""
 
 
+AtLeastTwo = Annotated[int, Field(ge=2)]
+
+
 class NCPConfig(TrainingConfig):
-    """Settings of NCP-ACL's stage 2; the defaults are those for CIFAR-10."""
+    """Settings of NCP-ACL's stage 2; the defaults are those for CIFAR-10.
+
+    Silent points without an alternative here, all as DeACL: cosines are of backbone features, without a projector; f1
+    is in eval mode and sees f2's view; no average of f2; the attack in eval mode; centroids are constants of an epoch.
+    """
 
     epochs: EpochLength = 200
     """A.2.2: 200, 100 and 1000 on CIFAR-10, CIFAR-100 and STL-10."""
@@ -59,17 +83,24 @@ class NCPConfig(TrainingConfig):
     """lambda of Eq. (3); A.2.2. DeACL uses 2."""
     strategy: Strategy = Strategy.BOTH
     """Eq. (4); (i) and (ii) of B.1 are `away` and `toward`."""
-    neighbour: Count = 2
-    """n of B.2: the n-th nearest cluster of the image, its own being the first (4.3)."""
-    clusters: Count | None = None
-    """K; None chooses it by silhouette (4.1)."""
-    cluster_grid: tuple[Count, Count, Count] = (10, 300, 5)
+    neighbour: AtLeastTwo = 2
+    """n of B.2: the n-th nearest cluster, the own one being the first (4.3)."""
+    neighbour_of: Ranked = Ranked.IMAGE
+    """Silent; 3.2 (iii) says 'for each data point x', so the image's nearest, not its centroid's."""
+    clusters: AtLeastTwo | None = None
+    """K; None chooses it by silhouette (4.1). Silent: cosine distance, over all images, on the initial f2."""
+    cluster_grid: tuple[AtLeastTwo, AtLeastTwo, Count] = (10, 300, 5)
     """First, last and step of the K tried: all K of A.2.2 are multiples of 5 up to 215; range chosen."""
     seeding: Seeding = Seeding.KMEANS_PLUS_PLUS
     """A.2.2 uses AFK-MC2 for speed; k-means++, which it approximates, is exact and costs seconds."""
+    kmeans_iterations: Count = 100
+    """Silent; chosen: Lloyd steps at most, of a single start."""
+    kmeans_tolerance: Fraction = 0.001
+    """Silent; chosen: done once less than this share of the images changes cluster."""
     recluster_every: Count = 1
-    """In epochs, 0 < n. Silent; 3.2 (i) says f2, and fixing K 'throughout training' (4.1) implies repeated clustering."""
-    cluster_route: str = CLEAN
+    """Epochs from one clustering to the next; more than `epochs` is once. Silent: 3.2 (i) says f2, which moves, and
+    fixing K 'throughout training' (4.1) implies repeated clustering."""
+    cluster_route: Route = CLEAN
     """Silent; un-augmented images through the clean route, eval mode."""
     eps: Positive = 8 / 255
     """3.2."""
@@ -77,20 +108,34 @@ class NCPConfig(TrainingConfig):
     """3.2."""
     step_fraction: Positive = 0.25
     """Step 2/255 as a fraction of eps: silent for pre-training; DeACL's, and A.3.2's for fine-tuning."""
+    clip_start: bool = False
+    """Silent; DeACL's start U(-eps, eps) is not clipped to [0, 1]."""
+    attack_route: Route = ADVERSARIAL
+    """Silent; ACL's convention, which A.2.2 names for its dual batch norm."""
+    stop_gradient: bool = False
+    """Silent; as DeACL (mocov2_distillation_AT.py:233-235) the second term of Eq. (3) moves the clean features too."""
     learning_rate: Positive = 0.5
     """A.2.2."""
+    warmup_start: Positive = 0.003
+    """DeACL solo/methods/base_for_adversarial_training.py:381-388."""
     warmup_epochs: EpochLength = 10
     """DeACL solo/methods/base_for_adversarial_training.py:381-388."""
     momentum: Fraction = 0.9
     """DeACL bash_files/DeACL_cifar10_resnet18.sh."""
-    weight_decay: float = 5e-4
+    weight_decay: NonNegative = 5e-4
     """DeACL, as above: on every parameter of the encoder."""
     crop_padding: Count = 4
-    """A.2.2: random crop after padding; DeACL pads zeros."""
+    """A.2.2: random crop after padding. DeACL's 4 zeros on CIFAR; the same on STL-10 is chosen."""
     flip_probability: Fraction = 0.5
     """A.2.2."""
-    scored_route: str = ADVERSARIAL
+    scored_route: Route = ADVERSARIAL
     """Silent; ACL's convention (bnNameCnt 1), for clean accuracy too."""
+
+    @model_validator(mode="after")
+    def _neighbour_exists(self) -> Self:
+        if self.neighbour > (least := self.clusters or self.cluster_grid[0]):
+            raise ValueError(f"neighbour {self.neighbour} does not exist where there may be only {least} clusters")
+        return self
 
 
 class NCPState(nn.Module):
@@ -121,6 +166,7 @@ class NCP(TrainingMethod[NCPConfig, NCPState]):
         "cifar100": NCPConfig(epochs=100),
         "stl10": NCPConfig(epochs=1000, architecture=Architecture.RESNET18_IMAGENET),
     }
+    # Chosen on the held-out slice (tests/studies/held_out.py).
     QUICK = {
         "digits": NCPConfig(
             architecture=Architecture.SMALL,
@@ -139,14 +185,16 @@ class NCP(TrainingMethod[NCPConfig, NCPState]):
         return {"teacher": Upstream(self.config.teacher)}
 
     def passes(self) -> Passes:
-        """The teacher, the attack, and two passes of the student."""
+        """The teacher, the attack, two passes of the student; the clustering's pass per epoch is not a step's."""
         steps = self.config.attack_steps
         return Passes(forward=1 + steps + 2, backward_input=steps, backward=2)
 
     def encoder(self, profile: DataProfile) -> ResNetEncoder:
         """The student f2: two routes, scored on `scored_route`."""
         c = self.config
-        return resnet_encoder(c.architecture, profile, routes=(CLEAN, ADVERSARIAL), active_route=c.scored_route, init=Init.SOLO)
+        return resnet_encoder(
+            c.architecture, profile, routes=(CLEAN, ADVERSARIAL), active_route=c.scored_route, init=Init.SOLO
+        )
 
     def build(self, images: UnlabelledImages, run: Run) -> NCPState:
         """f2 starts from f1's weights, both of its routes as copies of f1's batch norm."""
@@ -162,8 +210,9 @@ class NCP(TrainingMethod[NCPConfig, NCPState]):
         )
 
     def learning_rate(self) -> WarmupCosine:
-        """DeACL's schedule: per epoch, a warm-up from .003, then cosine to zero."""
-        return deacl(self.config.learning_rate, self.config.warmup_epochs)
+        """DeACL's schedule: per epoch, a linear warm-up, then cosine to zero."""
+        c = self.config
+        return WarmupCosine(c.learning_rate, c.warmup_epochs, start=c.warmup_start, per=Per.EPOCH)
 
     @property
     def weak(self) -> Views:
@@ -181,6 +230,8 @@ class NCP(TrainingMethod[NCPConfig, NCPState]):
                 range(first, last + 1, step),
                 lambda k: run.randomness.generator(f"silhouette {k}", device=run.device),
                 seeding=c.seeding,
+                iterations=c.kmeans_iterations,
+                tolerance=c.kmeans_tolerance,
             )
             chosen = choice.clusters
             run.record({"silhouette": {str(k): score for k, score in choice.scores}})
@@ -189,14 +240,24 @@ class NCP(TrainingMethod[NCPConfig, NCPState]):
 
     def before_epoch(self, net: NCPState, images: UnlabelledImages, run: Run, epoch: int) -> None:
         """3.2 (i)-(iii): each image's own and neighbouring centroid, from the current f2."""
-        if epoch % self.config.recluster_every:
+        c = self.config
+        if epoch % c.recluster_every:
             return
         features = self.features(net, images)
         generator = run.randomness.generator("k-means", epoch=epoch, device=run.device)
-        found = spherical_kmeans(features, int(net.clusters), generator, seeding=self.config.seeding)
+        found = spherical_kmeans(
+            features,
+            int(net.clusters),
+            generator,
+            seeding=c.seeding,
+            iterations=c.kmeans_iterations,
+            tolerance=c.kmeans_tolerance,
+        )
+        points = features if c.neighbour_of is Ranked.IMAGE else found.centroids[found.assignment]
         net.centroids[: len(found.centroids)] = found.centroids
         net.own.copy_(found.assignment)
-        net.neighbour.copy_(neighbours(features, found, self.config.neighbour))
+        net.neighbour.copy_(neighbours(points, found, c.neighbour))
+        run.record({"epoch": epoch, **collapse(features, found)})
 
     def features(self, net: NCPState, images: UnlabelledImages) -> Tensor:
         """f2 of every image as it is, in eval mode: [N, d]."""
@@ -209,17 +270,19 @@ class NCP(TrainingMethod[NCPConfig, NCPState]):
         x_adv = self.perturb(net, x, batch)
         z_1 = net.f1.encode(x)
         z, z_adv = net.f2.features(x, CLEAN), net.f2.features(x_adv, ADVERSARIAL)
-        update(deacl_loss(z, z_adv, z_1, self.config.trade_off))
+        anchor = z.detach() if self.config.stop_gradient else z
+        standard, robust = negative_cosine(z, z_1), negative_cosine(z_adv, anchor)
+        update(standard + self.config.trade_off * robust, standard=standard, robust=robust)
 
     def perturb(self, net: NCPState, x: Tensor, batch: Batch) -> Tensor:
-        """Eq. (4): x + delta, by PGD in eval mode on the adversarial route."""
+        """Eq. (4): x + delta, by PGD in eval mode."""
         c = self.config
         attack = LinfPGD(eps=c.eps, steps=c.attack_steps, step_size=c.step_fraction * c.eps)
         own, neighbour = net.centroids[net.own[batch.index]], net.centroids[net.neighbour[batch.index]]
-        start = uniform_start(x, c.eps, batch.generator("attack"), clip=False)
+        start = uniform_start(x, c.eps, batch.generator("attack"), clip=c.clip_start)
 
         def objective(x: Tensor) -> Tensor:
-            return OBJECTIVES[c.strategy](net.f2.features(x, ADVERSARIAL), own, neighbour).sum()
+            return OBJECTIVES[c.strategy](net.f2.features(x, c.attack_route), own, neighbour).sum()
 
         with undisturbed(net.f2):
             return ascend(objective, x, start, attack)

@@ -99,7 +99,7 @@ def outcomes(
 
 @torch.no_grad()
 def _correct(target: Target, x: Tensor, spec: AttackSpec) -> Tensor:
-    """bool [N]: whether the largest logit is the label's."""
+    """Bool [N]: whether the largest logit is the label's."""
     logits = torch.cat([target.classifier(batch) for batch in torch.split(x, spec.batch)])
     if not logits.isfinite().all():
         raise StageError(f"the classifier's logits are not finite (before or after attack {spec.name}).")
@@ -116,7 +116,7 @@ def _check_ball(target: Target, adversarial: Tensor, spec: AttackSpec) -> None:
         )
 
 
-def _clean(target: Target, spec: AttackSpec, context: AttackContext) -> Iterator[Tensor]:
+def _clean(_: Target, spec: AttackSpec, context: AttackContext) -> Iterator[Tensor]:
     """No adversarial image at all."""
     context.report(1, 1, spec.name)
     return iter(())

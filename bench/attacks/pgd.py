@@ -65,7 +65,7 @@ def climbed(objective: Objective, x: Tensor, image: Tensor, attack: LinfPGD) -> 
 
 
 def gradient(objective: Objective, image: Tensor) -> Tensor:
-    """d objective / d image, without touching any `.grad`."""
+    """The gradient d objective / d image, without touching any `.grad`."""
     with torch.enable_grad():
         leaf = image.detach().requires_grad_(True)
         (slope,) = torch.autograd.grad(objective(leaf), leaf)

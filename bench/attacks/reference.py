@@ -43,7 +43,7 @@ def robustbench_benchmark(target: Target, *, seed: int, batch: int) -> tuple[flo
         BenchError: if robustbench cannot be imported.
     """
     evaluation = _robustbench("eval")
-    images = mock.patch.object(evaluation, "load_clean_dataset", lambda *_: (target.x, target.y))
+    images = mock.patch.object(evaluation, "load_clean_dataset", return_value=(target.x, target.y))
     attack = mock.patch.object(evaluation, "AutoAttack", _seeded(seed))
     with images, attack, contextlib.redirect_stdout(io.StringIO()):
         clean, robust = evaluation.benchmark(

@@ -73,7 +73,7 @@ def _method_row(entry: MethodEntry) -> tuple[str, ...]:
 
 def _settings(method: type[Method[Any]]) -> dict[str, MethodConfig]:
     """Every named group of settings; those of the schedule `quick` are marked so."""
-    return {**method.PAPER, **{f"{name} quick": config for name, config in method.QUICK.items()}}
+    return {**method.PAPER, **{f"{name} (quick)": config for name, config in method.QUICK.items()}}
 
 
 def _cost(method: type[Method[Any]]) -> str:
@@ -89,17 +89,18 @@ def _method(entry: MethodEntry) -> Iterator[RenderableType]:
     method = entry.load()
     groups = _settings(method)
     yield f"[bold]{entry.name}[/]  {escape(method.summary)}"
-    yield f"[dim]from {escape(entry.origin)}; settings for {', '.join(groups) or 'no data set'}[/]"
+    yield f"[dim]from {escape(entry.origin)}; settings for {escape(', '.join(groups)) or 'no data set'}[/]"
     for needs in _upstreams(method, groups):
         yield escape(needs)
     yield f"passes per image: {_cost(method)}\n"
-    table = borderless("option", "default", "elsewhere", "where the default comes from")
+    table = borderless("option", "default", "other values", "what the default rests on")
     for option, field in method.Config.model_fields.items():
         default = "required" if field.is_required() else _plain(field.get_default(call_default_factory=True))
         table.add_row(
             option, escape(default), escape(_elsewhere(option, default, groups)), escape(field.description or "")
         )
     yield table
+    yield f'\n[dim]Another value: --methods "{entry.name}\\[OPTION=VALUE]"; several, as a grid: OPTION=\\[A,B][/]'
 
 
 def _upstreams(method: type[Method[Any]], groups: Mapping[str, MethodConfig]) -> Iterator[str]:
@@ -108,7 +109,7 @@ def _upstreams(method: type[Method[Any]], groups: Mapping[str, MethodConfig]) ->
 
 
 def _elsewhere(option: str, default: str, groups: Mapping[str, MethodConfig]) -> str:
-    """`stl10 1e-05; digits quick 16`: the groups whose value is not the default, equal values together."""
+    """`stl10: 1e-05; digits (quick): 16`: the groups whose value is not the default, equal values together."""
     holders: dict[str, list[str]] = {}
     for name, config in groups.items():
         if (value := _plain(getattr(config, option))) != default:
@@ -161,8 +162,27 @@ def _whereabouts(form: str) -> str:
 def _protocols(name: str | None) -> Iterator[RenderableType]:
     from bench.protocols.recipes import PROTOCOLS, protocol_of
 
-    for protocol in [protocol_of(name)] if name else PROTOCOLS.values():
-        yield from _protocol(protocol)
+    if name is not None:
+        yield from _protocol(protocol_of(name))
+        return
+    table = borderless("protocol", "head trained on", "its rate", "encoder", "metrics", "whose")
+    for protocol in PROTOCOLS.values():
+        table.add_row(*_protocol_row(protocol))
+    yield table
+    yield "\n[dim]A chosen rate is the best on the held-out slice, for each encoder; a fixed one is a paper's.[/]"
+    yield "[dim]Every part of a protocol, and why: bench list protocols NAME[/]"
+
+
+def _protocol_row(protocol: Protocol) -> tuple[str, ...]:
+    recipe = protocol.recipe
+    images = recipe.objective + (f", {recipe.augmentation}" if recipe.augmentation != "none" else "")
+    rate = f"as {recipe.rate_from}" if recipe.rate_from else "chosen" if recipe.rates else "fixed"
+    metrics = ", ".join(attack.metric for attack in protocol.attacks)
+    return protocol.name, images, rate, str(recipe.encoder_mode), metrics, _origin(protocol)
+
+
+def _origin(protocol: Protocol) -> str:
+    return "a paper's own" if protocol.legacy else "this benchmark's"
 
 
 def _protocol(protocol: Protocol) -> Iterator[RenderableType]:
@@ -170,17 +190,15 @@ def _protocol(protocol: Protocol) -> Iterator[RenderableType]:
 
     from rich.markup import escape
 
-    origin = "a paper's own" if protocol.legacy else "this benchmark's"
-    yield f"[bold]{escape(protocol.name)}[/]  {origin}, version {protocol.version}, hash {protocol.hash}"
+    yield f"[bold]{escape(protocol.name)}[/]  {_origin(protocol)}, version {protocol.version}, hash {protocol.hash}"
     yield f"[dim]{escape(protocol.why)}[/]"
     table = borderless("part", "value")
     for part, value in asdict(protocol.recipe).items():
         table.add_row(f"head.{part}", escape(_data(value)))
     for attack in protocol.attacks:
-        facts = {part: value for part, value in asdict(attack).items() if part != "name"}
+        facts = {part: value for part, value in asdict(attack).items() if part != "name" and value}
         table.add_row(f"attack.{attack.name}", escape(_data(facts)))
     yield table
-    yield ""
 
 
 def _data(value: object) -> str:

@@ -30,14 +30,15 @@ Results are kept in ./runs: what is finished is never computed again.
 EXAMPLES = """
 [bold]Examples[/]
 
-[dim]minutes on a CPU, ends in a table:[/]
+[dim]minutes on a CPU, ends in a table; print it again, for a paper:[/]
   bench run --methods ncp,amoc --seeds 5
+  bench table --format latex
 [dim]a grid, and a method of your own:[/]
   bench run --methods "ncp[neighbour=[2,3]],./mine.py:Mine"
 [dim]real data on a GPU:[/]
   bench run --methods ncp --datasets cifar10 --schedule short
-[dim]what would run, and for how long; what is declared about a method:[/]
-  bench plan sweep.toml
+[dim]what would run, and for how long; all settings of a method:[/]
+  bench plan --methods ncp,amoc --seeds 5
   bench list methods ncp
 """
 

@@ -25,15 +25,19 @@ class Flag(NamedTuple):
 
 
 SWEEP_FLAGS = {
-    "methods": Flag("LIST", "Methods; options in brackets, a list among them is a grid: ncp[neighbour=[2,3]]"),
+    "methods": Flag(
+        "LIST",
+        "Required. Names (bench list methods) or files (./mine.py:Mine); options in brackets, a list among them is a "
+        "grid: ncp[neighbour=[2,3]]",
+    ),
     "datasets": Flag("LIST", "Data sets: digits (default), cifar10, parquet:DIR[like=cifar10], ..."),
     "protocols": Flag("LIST", "Protocols; by default slf-1 with quick, slf-1,alf-1 otherwise."),
     "seeds": Flag("N|LIST", "A count (5, the default, is 0 to 4) or a list (0,3,7)."),
     "schedule": Flag("NAME", "quick (default, digits on a CPU), short (20 epochs) or paper."),
-    "epochs": Flag("N", "Pre-train for N epochs instead; milestones scale along."),
-    "limit": Flag("N", "Use fewer images: 2000, or train=2000,test=200."),
+    "epochs": Flag("N", "Pre-train for N epochs instead of the schedule's; milestones scale along."),
+    "limit": Flag("N|LIST", "Use fewer images: 2000 for training and for test alike, or train=2000,test=200."),
     "device": Flag("NAME", "auto (default), cpu, cuda or cuda:0."),
-    "jobs": Flag("N", "Worker processes; by default as many as cores."),
+    "jobs": Flag("N", "Worker processes; by default one per core, on a GPU one."),
     "threads": Flag("N", "CPU threads per worker, 1 by default; numbers depend on it."),
     "out": Flag("DIR", "Where results are kept, ./runs by default."),
     "data_dir": Flag("DIR", "Where downloaded data sets lie; by default $BENCH_DATA or the user's cache."),

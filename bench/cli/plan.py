@@ -8,6 +8,8 @@ from bench.cli.failures import ExitCode
 from bench.cli.layout import borderless
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.table import Table
 
     from bench.cli.estimates import Estimate
@@ -65,17 +67,31 @@ def _states(cell: Cell, plan: Plan, store: Store) -> tuple[str, str, str]:
     *upstreams, _ = plan.needs(cell.pretrain)
     absent = sum(not store.has(key) for key in upstreams)
     also = f" (+{absent} upstream)" if absent and not store.has(cell.pretrain) else ""
-    attacks = [f"{name} {state(key)}" for name, key in cell.attacks.items()]
-    return state(cell.pretrain) + also, state(cell.head), ", ".join(attacks)
+    attacks = {name: state(key) for name, key in cell.attacks.items()}
+    return state(cell.pretrain) + also, state(cell.head), _together(attacks)
+
+
+def _together(states: Mapping[str, str]) -> str:
+    """One word where all states are equal, else each with its name."""
+    if len(set(states.values())) == 1:
+        return f"all {next(iter(states.values()))}"
+    return ", ".join(f"{name} {state}" for name, state in states.items())
 
 
 def _cost(plan: Plan, cost: Estimate, workers: int) -> str:
     from bench.cli.progress import spell
 
-    head = f"{len(plan.cells)} cells, {len(plan.stages)} stages"
+    head = f"{_count(len(plan.cells), 'cell')}, {_count(len(plan.stages), 'stage')}"
     if not cost.stages:
         return f"{head}: all there, nothing to compute."
+    disk = f"{cost.bytes / 1e6:.1f} MB of disk"
+    if not cost.seconds:
+        return f"{head}, {cost.stages} to compute: {disk}; the time cannot be told before the data is on this machine."
     basis = "" if cost.measured else " (rough: no finished stage of each kind to go by)"
-    time = f"about {spell(cost.seconds)} on {workers} worker{'s' * (workers != 1)}{basis}"
-    rest = "" if cost.complete else " Data that is not on this machine yet is not counted."
-    return f"{head}, {cost.stages} to compute: {time}, {cost.bytes / 1e6:.1f} MB of disk.{rest}"
+    time = f"about {spell(cost.seconds)} on {_count(workers, 'worker')}{basis}"
+    rest = "" if cost.complete else " Data that is not on this machine yet is not counted in that time."
+    return f"{head}, {cost.stages} to compute: {time}, {disk}.{rest}"
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'s' * (number != 1)}"

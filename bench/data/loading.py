@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.data.profiles import DataProfile
-from bench.data.sources import Limit, load, load_pool, parse_source
+from bench.data.sources import Limit, SourceKind, load, load_pool, parse_source
 from bench.errors import DataNotHere
 from bench.plan import DataRef
 
@@ -38,24 +38,38 @@ class DataFacts:
     test_images: int = 0
 
 
-@lru_cache(maxsize=4)
 def data_set(ref: DataRef, data_dir: Path, download: bool = True) -> DataSet:
     """The images to judge with, on the CPU.
 
     Raises:
         BenchError: as `bench.data.sources.load`.
     """
-    return load(parse_source(ref.source), limit=_limit(ref), data_dir=data_dir, download=download)
+    return _data_set(ref, data_dir, download)
 
 
-@lru_cache(maxsize=4)
 def pool(ref: DataRef, data_dir: Path, download: bool = True) -> Pool:
     """The images to pre-train on, on the CPU.
 
     Raises:
         BenchError: as `bench.data.sources.load_pool`.
     """
-    return load_pool(parse_source(ref.source), limit=_limit(ref), data_dir=data_dir, download=download)
+    return _pool(ref, data_dir, download)
+
+
+# `lru_cache` tells arguments by position from those by name or by default: hence one spelling, here.
+
+
+@lru_cache(maxsize=4)
+def _data_set(ref: DataRef, data_dir: Path, download: bool) -> DataSet:
+    return load(parse_source(ref.source), limit=_limit(ref), data_dir=data_dir, download=download)
+
+
+@lru_cache(maxsize=4)
+def _pool(ref: DataRef, data_dir: Path, download: bool) -> Pool:
+    source = parse_source(ref.source)
+    if source.kind is SourceKind.STL10:
+        return load_pool(source, limit=_limit(ref), data_dir=data_dir, download=download)
+    return _data_set(ref, data_dir, download).as_pool()
 
 
 def data_facts(ref: DataRef, data_dir: Path, download: bool) -> DataFacts:

@@ -1,10 +1,9 @@
-"""The one training loop. A method brings the network, the step and the optimiser; the loop brings order, numbers and care."""
+"""The one training loop: a method brings network, step and optimiser, the loop brings order, numbers and care."""
 
 from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -39,7 +38,7 @@ class Batch:
     step: int
 
     def generator(self, purpose: str) -> torch.Generator:
-        """This step's generator for `purpose`, the same whatever was drawn before."""
+        """A generator for `purpose` in this step, the same whatever was drawn before."""
         device = self.pixels.device
         return self.randomness.generator(purpose, epoch=self.epoch, step=self.step, device=device)
 
@@ -47,7 +46,9 @@ class Batch:
 class Update(Protocol):
     """Backward pass and optimiser step on a loss; `parts` are averaged over the epoch and kept."""
 
-    def __call__(self, loss: Tensor, **parts: Tensor) -> None: ...
+    def __call__(self, loss: Tensor, **parts: Tensor) -> None:
+        """One update; `loss` and `parts` are scalars."""
+        ...
 
 
 class TrainingMethod(Method[TrainingConfigT], Generic[TrainingConfigT, NetT]):
@@ -80,12 +81,11 @@ class TrainingMethod(Method[TrainingConfigT], Generic[TrainingConfigT, NetT]):
     def export(self, net: NetT) -> Encoder:
         """The encoder to be judged, on the method's own batch-norm route."""
 
-    def prepare(self, net: NetT, images: UnlabelledImages, run: Run) -> None:  # noqa: B027
+    def prepare(self, net: NetT, images: UnlabelledImages, run: Run) -> None:
         """Called once on the device before the first epoch, never on a resume."""
 
     def before_epoch(self, net: NetT, images: UnlabelledImages, run: Run, epoch: int) -> Tensor | None:
         """Called before each epoch; may return the epoch's order (int64 indices of any length)."""
-        return None
 
     def pretrain(self, images: UnlabelledImages, run: Run) -> Encoder:
         """Run the loop; see `Method.pretrain`."""
@@ -96,12 +96,13 @@ def train(method: TrainingMethod[TrainingConfigT, NetT], images: UnlabelledImage
     """Train `method` on `images` from scratch.
 
     Raises:
-        StageError: when an epoch's mean loss is not finite.
+        StageError: when an epoch's mean loss or the final encoder is not finite, the images do not fill a batch, or a
+            step does not call `update` exactly once.
     """
     epochs = method.config.epochs
     with run.randomness.as_global("initialisation"):
         net = method.build(images, run)
-    net = net.to(device=run.device, memory_format=torch.channels_last)
+    net = net.to(run.device).to(memory_format=torch.channels_last)
     method.prepare(net, images, run)
     optimiser, schedule = method.optimiser(net), method.learning_rate()
     for epoch in range(epochs):
@@ -114,8 +115,9 @@ def train(method: TrainingMethod[TrainingConfigT, NetT], images: UnlabelledImage
             set_learning_rate(optimiser, schedule(epoch, step, len(batches), epochs))
             method.step(net, take(images, index, run.randomness, epoch, step), update)
             run.report(epoch * len(batches) + step + 1, epochs * len(batches), f"epoch {epoch + 1}/{epochs}")
+        check_updates(method, averages.counts.get("loss", 0), len(batches))
         run.record({"epoch": epoch, **finite(averages.means(), epoch)})
-    return method.export(net)
+    return sound(method.export(net))
 
 
 def default_order(images: UnlabelledImages, run: Run, epoch: int) -> Tensor:
@@ -131,8 +133,8 @@ def batches_of(order: Tensor, method: TrainingMethod[TrainingConfigT, NetT]) -> 
         StageError: if there are fewer images than one batch takes.
     """
     size = method.config.batch_size
-    batches = [batch for batch in order.split(size) if len(batch) == size or not method.drop_last]
-    if not batches:
+    batches = [batch for batch in torch.split(order, size) if len(batch) == size or not method.drop_last]
+    if not batches or len(order) == 0:
         raise StageError(
             f"{method.name}: {len(order)} pre-training images do not fill one batch of {size}; "
             f"give it more images or a smaller batch, e.g. '{method.name}[batch_size={max(1, len(order) // 2)}]'"
@@ -153,21 +155,26 @@ def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
 
 
 class Averages:
-    """Means over an epoch, summed on the device so that no step waits for the host."""
+    """Means over an epoch, summed on the device so that no step waits for the host.
+
+    Attributes:
+        sums: by name, float64 scalars.
+        counts: by name, how often it was added: a part may be missing from some steps.
+    """
 
     def __init__(self) -> None:
         self.sums: dict[str, Tensor] = {}
-        self.steps = 0
+        self.counts: dict[str, int] = {}
 
     def add(self, **values: Tensor) -> None:
         """Add one step's values."""
-        self.steps += 1
         for name, value in values.items():
             self.sums[name] = self.sums.get(name, 0) + value.detach().double()
+            self.counts[name] = self.counts.get(name, 0) + 1
 
     def means(self) -> dict[str, float]:
         """The means so far, on the host."""
-        return {name: float(value) / self.steps for name, value in self.sums.items()}
+        return {name: float(value) / self.counts[name] for name, value in self.sums.items()}
 
 
 def optimiser_update(optimiser: torch.optim.Optimizer, averages: Averages) -> Update:
@@ -175,7 +182,7 @@ def optimiser_update(optimiser: torch.optim.Optimizer, averages: Averages) -> Up
 
     def update(loss: Tensor, **parts: Tensor) -> None:
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         optimiser.step()
         averages.add(loss=loss, **parts)
 
@@ -194,11 +201,34 @@ def finite(means: dict[str, float], epoch: int) -> dict[str, float]:
     return means
 
 
+def check_updates(method: TrainingMethod[TrainingConfigT, NetT], updates: int, batches: int) -> None:
+    """See that no step left the network as it was, which no number would show.
+
+    Raises:
+        StageError: unless there was one update per batch.
+    """
+    if updates != batches:
+        raise StageError(
+            f"{method.name}: {updates} calls of `update` in an epoch of {batches} batches; each `step` must make one."
+        )
+
+
+def sound(encoder: Encoder) -> Encoder:
+    """`encoder`, if its weights and statistics are numbers: the last step may break them after its loss was taken.
+
+    Raises:
+        StageError: naming a tensor that is not finite.
+    """
+    broken = [name for name, tensor in encoder.state_dict().items() if not bool(torch.isfinite(tensor).all())]
+    if broken:
+        raise StageError(f"training diverged: after the last step the encoder's '{broken[0]}' is not finite")
+    return encoder
+
+
 @torch.no_grad()
 def encode_all(encoder: Encoder, images: UnlabelledImages, batch_size: int = 1000) -> Tensor:
-    """Features of all images as they are, not augmented: [N, d]. The caller sets the encoder's mode."""
-    return torch.cat([encoder.encode(pixels_of(part)) for part in _parts(images.pixels, batch_size)])
+    """Features of all images as they are, not augmented: [N, d], `batch_size` at a time to bound memory.
 
-
-def _parts(pixels: Tensor, size: int) -> Iterator[Tensor]:
-    yield from pixels.split(size)
+    The caller sets the encoder's mode.
+    """
+    return torch.cat([encoder.encode(pixels_of(part)) for part in torch.split(images.pixels, batch_size)])

@@ -100,7 +100,7 @@ class Lars(torch.optim.Optimizer):
 
 
 def scaled_gradients(weights: list[Tensor], lr: float | Tensor, decay: float, form: LarsForm) -> list[Tensor]:
-    """r (g + l w) for each of `weights`, whose gradients are taken from `.grad`; g itself for excluded ones."""
+    """The step r (g + l w) for each of `weights`, gradients taken from `.grad`; g itself for excluded ones."""
     gradients = [weight.grad for weight in weights if weight.grad is not None]
     size = torch.stack(torch._foreach_norm(weights))
     slope = torch.stack(torch._foreach_norm(gradients))

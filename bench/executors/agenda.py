@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from bench.executors.events import StageState, Summary
 from bench.plan import Plan, Stage
@@ -17,6 +17,7 @@ class Agenda:
     def __init__(self, plan: Plan, has: Callable[[str], bool]) -> None:
         self.plan = plan
         needed = self._needed(has)
+        self.urgency = plan.urgency(needed)
         self.states = {key: StageState.WAITING if key in needed else StageState.CACHED for key in plan.stages}
 
     def _needed(self, has: Callable[[str], bool]) -> set[str]:
@@ -39,7 +40,7 @@ class Agenda:
         ready = [key for key, state in self.states.items() if state is StageState.WAITING and self._ready(key)]
         if not ready:
             return None
-        key = max(ready, key=lambda key: self.plan.urgency[key])
+        key = max(ready, key=lambda key: self.urgency[key])
         self.states[key] = StageState.RUNNING
         return self.plan.stages[key]
 
@@ -47,14 +48,19 @@ class Agenda:
         upstream = self.plan.stages[key].upstream.values()
         return all(self.states[key] in (StageState.DONE, StageState.CACHED) for key in upstream)
 
-    def end(self, key: str, state: StageState) -> Iterator[str]:
-        """Note how a stage ended; yields the keys that can no longer run because of it."""
+    def end(self, key: str, state: StageState) -> list[str]:
+        """Note how a stage ended; the keys of those that can no longer run because of it, which are blocked now."""
         self.states[key] = state
-        if state in (StageState.FAILED, StageState.BLOCKED):
-            for reader in self.plan.downstream[key]:
-                if self.states[reader] is StageState.WAITING:
-                    yield reader
-                    yield from self.end(reader, StageState.BLOCKED)
+        if state is not StageState.FAILED:
+            return []
+        blocked: list[str] = []
+        waiting = [key]
+        while waiting:
+            readers = [key for key in self.plan.downstream[waiting.pop()] if self.states[key] is StageState.WAITING]
+            self.states.update(dict.fromkeys(readers, StageState.BLOCKED))
+            blocked += readers
+            waiting += readers
+        return blocked
 
     def summary(self) -> Summary:
         """How many stages ended in which state."""

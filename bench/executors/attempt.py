@@ -15,7 +15,6 @@ REPORT_EVERY = 0.2
 """Seconds between two progress events of a stage."""
 
 
-
 def attempt(job: Job, site: Site, send: Callable[[Event], None]) -> Message:
     """Carry out a job; progress goes to `send`, the end is returned."""
     try:
@@ -24,7 +23,7 @@ def attempt(job: Job, site: Site, send: Callable[[Event], None]) -> Message:
         return Failure(str(error), traceback.format_exc(), fatal=True)
     except (BenchError, StageError) as error:
         return Failure(str(error), traceback.format_exc())
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return Failure(f"{type(error).__name__}: {error}", traceback.format_exc())
     return Event(job.stage.key, StageState.DONE)
 

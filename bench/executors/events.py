@@ -26,6 +26,7 @@ class Event:
         key: the stage.
         done, total: steps, while it runs; both 0 where that is not known.
         message: a short text: an epoch, an error.
+        cause: of a stage that failed or is blocked, the stage that failed.
     """
 
     key: str
@@ -33,6 +34,7 @@ class Event:
     done: int = 0
     total: int = 0
     message: str = ""
+    cause: str | None = None
 
     @property
     def ended(self) -> bool:

@@ -8,17 +8,30 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
+from typing import TYPE_CHECKING
 
-from bench.executors.attempt import attempt
 from bench.executors.events import Failure, Message
-from bench.executors.work import Job, Site
 
-START = "import json, sys; sys.path[:] = json.loads(sys.argv[2]); from bench.executors.pool import main; main()"
+if TYPE_CHECKING:
+    from bench.executors.work import Job, Site
+
+START = (
+    "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); "
+    "import json, sys; sys.path[:] = json.loads(sys.argv[2]); "
+    "from bench.executors.pool import main; main()"
+)
 """A worker's program. It does not import the caller's `__main__` again, as multiprocessing's spawn would, so that
-`bench.run` works in a script without a guard."""
+`bench.run` works in a script without a guard. Ctrl-C, which reaches all processes of a terminal, is the parent's
+business: it ends the workers."""
+STDERR = 2
+ORPHAN_CHECK = 1.0
+"""Seconds between two looks of a worker at whether its parent is still there."""
 
 
 @dataclass
@@ -33,10 +46,16 @@ class Worker:
     pipe: Connection
     key: str | None = None
 
+    @property
+    def alive(self) -> bool:
+        """Whether its process is running."""
+        return self.process.poll() is None
+
     def give(self, job: Job) -> None:
-        """Let it carry out a job."""
+        """Let it carry out a job. If it has died meanwhile, `take` says so."""
         self.key = job.stage.key
-        self.pipe.send(job)
+        with suppress(ConnectionError):
+            self.pipe.send(job)
 
     def take(self) -> Message:
         """Its next message; a process that died has failed its stage."""
@@ -45,6 +64,12 @@ class Worker:
         except (EOFError, ConnectionError):
             return _death(self.process.wait())
         return message
+
+    def end(self) -> None:
+        """End the process, whatever it does."""
+        self.process.kill()
+        self.process.wait()
+        self.pipe.close()
 
 
 @dataclass
@@ -55,64 +80,82 @@ class Pool:
     size: int
     workers: list[Worker] = field(default_factory=list)
 
-    def idle(self) -> Worker | None:
-        """A worker without a job, a new one if there is room."""
-        for worker in self.workers:
-            if worker.key is None:
-                return worker
-        return self._hire() if len(self.workers) < self.size else None
+    @property
+    def has_room(self) -> bool:
+        """Whether a worker is idle, or another one may be started."""
+        return len(self._busy()) < self.size
+
+    def give(self, job: Job) -> None:
+        """Let an idle worker carry out a job, a new one if there is none."""
+        idle = [worker for worker in self.workers if worker.key is None]
+        for worker in idle:
+            if not worker.alive:
+                self._dismiss(worker)
+        fit = [worker for worker in idle if worker in self.workers]
+        (fit[0] if fit else self._hire()).give(job)
 
     def messages(self) -> Iterator[tuple[str, Message]]:
         """Waits for at least one message; yields them with the key of the stage. Ended stages free their worker."""
-        busy = {worker.pipe: worker for worker in self.workers if worker.key is not None}
+        busy = {worker.pipe: worker for worker in self._busy()}
         for pipe in wait(list(busy)):
             worker = busy[pipe]  # type: ignore[index]
-            key, message = worker.key, worker.take()
-            assert key is not None
+            key, message = str(worker.key), worker.take()
             if isinstance(message, Failure) or message.ended:
                 worker.key = None
-            if worker.process.poll() is not None:
-                self.workers.remove(worker)
+            if not worker.alive:
+                self._dismiss(worker)
             yield key, message
+
+    def close(self) -> None:
+        """End all workers, whatever they do."""
+        for worker in list(self.workers):
+            self._dismiss(worker)
+
+    def _busy(self) -> list[Worker]:
+        return [worker for worker in self.workers if worker.key is not None]
+
+    def _dismiss(self, worker: Worker) -> None:
+        self.workers.remove(worker)
+        worker.end()
 
     def _hire(self) -> Worker:
         ours, theirs = socket.socketpair()
         with theirs:
             command = [sys.executable, "-c", START, str(theirs.fileno()), json.dumps(sys.path)]
-            # OpenMP reads its thread count when a process starts; torch's own setting comes too late for its spin locks.
+            # OpenMP reads its thread count when a process starts; torch's own setting is too late for its spin locks.
             environment = {**os.environ, "OMP_NUM_THREADS": str(self.site.threads)}
-            process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=environment)
+            process = subprocess.Popen(
+                command, pass_fds=[theirs.fileno()], env=environment, stdin=subprocess.DEVNULL, stdout=STDERR
+            )
         worker = Worker(process, Connection(ours.detach()))
-        worker.pipe.send(self.site)
         self.workers.append(worker)
+        with suppress(ConnectionError):
+            worker.pipe.send(self.site)
         return worker
-
-    def close(self) -> None:
-        """End all workers, whatever they do."""
-        for worker in self.workers:
-            worker.process.terminate()
-        for worker in self.workers:
-            worker.process.wait()
-            worker.pipe.close()
-        self.workers.clear()
 
 
 def main() -> None:
-    """A worker's life: jobs in, progress and ends out, until the parent closes the pipe. Ctrl-C is the parent's business."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """A worker's life: jobs in, progress and ends out, until the parent closes the pipe or is no more."""
+    threading.Thread(target=_die_with, args=(os.getppid(),), daemon=True).start()
+    from bench.executors.attempt import attempt
+
     pipe: Connection[Message, Job] = Connection(int(sys.argv[1]))
     site: Site = pipe.recv()  # type: ignore[assignment]
-    site.settle()
-    while True:
-        try:
-            job = pipe.recv()
-        except EOFError:
-            return
-        pipe.send(attempt(job, site, pipe.send))
+    with suppress(EOFError, ConnectionError), site.settled():
+        while True:
+            pipe.send(attempt(pipe.recv(), site, pipe.send))
 
 
-def _death(code: int | None) -> Failure:
-    cause = f"killed by {signal.Signals(-code).name}" if code and code < 0 else f"ended with exit code {code}"
-    hint = " (out of memory? fewer --jobs need less)" if code == -signal.SIGKILL else ""
-    text = f"the worker process was {cause}{hint}" if code and code < 0 else f"the worker process {cause}"
+def _die_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(ORPHAN_CHECK)
+    os._exit(1)
+
+
+def _death(code: int) -> Failure:
+    if code >= 0:
+        text = f"the worker process ended with exit code {code}"
+    else:
+        hint = " (out of memory? fewer --jobs need less)" if code == -signal.SIGKILL else ""
+        text = f"the worker process was killed by {signal.Signals(-code).name}{hint}"
     return Failure(text, text)

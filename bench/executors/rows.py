@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from bench import __version__
 from bench.executors.events import Event, StageState
@@ -14,14 +14,19 @@ from bench.provenance import commit
 from bench.schema import Row, Status
 from bench.store import Store
 
-VOLATILE = frozenset({"created", "commit", "harness_version", "attempts"})
+VOLATILE = frozenset({"created", "commit", "harness_version"})
 """Columns in which two rows of one result may differ."""
+
+Records: TypeAlias = Mapping[str, Mapping[str, Any]]
+"""Key of a finished stage to its record."""
+Columns: TypeAlias = dict[str, Any]
 
 
 class Ledger:
     """Writes the row of each cell once all of its stages have ended, unless the store has that very row."""
 
     def __init__(self, plan: Plan, store: Store) -> None:
+        self.plan = plan
         self.store = store
         self.ended: dict[str, Event] = {}
         self.open = {cell.key: cell for cell in plan.cells}
@@ -33,26 +38,20 @@ class Ledger:
         complete = [cell for cell in self.open.values() if all(key in self.ended for key in cell.stages)]
         for cell in complete:
             del self.open[cell.key]
-            row = row_of(cell, self.store, [self.ended[key] for key in cell.stages])
+            row = row_of(cell, self.plan, self.store, [self.ended[key] for key in cell.stages])
             if _lasting(row.as_dict()) != _lasting(self.known.get(cell.key, {})):
                 self.store.add_row(row)
 
 
-def _lasting(row: Mapping[str, Any]) -> dict[str, Any]:
+def _lasting(row: Mapping[str, Any]) -> Columns:
     return {name: value for name, value in row.items() if name not in VOLATILE and value is not None}
 
 
-def row_of(cell: Cell, store: Store, events: list[Event]) -> Row:
+def row_of(cell: Cell, plan: Plan, store: Store, events: Sequence[Event]) -> Row:
     """The row of a cell whose stages have all ended."""
-    broken = [event for event in events if event.state in (StageState.FAILED, StageState.BLOCKED)]
-    failed = next((event for event in broken if event.state is StageState.FAILED), broken[0] if broken else None)
-    failure = store.failure(failed.key) if failed else None
+    records = {key: store.record(key) for key in cell.stages if store.has(key)}
     return Row(
         cell=cell.key,
-        status=Status.FAILED if failed else Status.OK,
-        error=failed.message if failed else None,
-        log=str(store.log(failed.key).relative_to(store.root)) if failure and failed else None,
-        attempts=failure["attempts"] if failure else 1,
         config=canonical(cell.method.config),
         seed_pretrain=cell.seeds.pretrain,
         seed_head=cell.seeds.head,
@@ -60,38 +59,73 @@ def row_of(cell: Cell, store: Store, events: list[Event]) -> Row:
         pretrain_key=cell.pretrain,
         head_key=cell.head,
         outcomes=canonical(cell.attacks),
+        warnings=canonical(_warnings(cell, plan, store, records)),
         harness_version=__version__,
         commit=commit(),
         created=datetime.now(UTC).isoformat(),
         **cell.facts,
-        **_measured(cell, store),
+        **_ending(store, records, events),
+        **_metrics(cell, records),
+        **_head(cell, records),
+        **_costs(cell, records),
     )
 
 
-def _measured(cell: Cell, store: Store) -> dict[str, Any]:
-    """Columns read from the records of the stages that are there."""
-    records = {key: store.record(key) for key in cell.stages if store.has(key)}
-    attacks = [records[key] for key in cell.attacks.values() if key in records]
-    columns: dict[str, Any] = {
-        record["result"]["metric"]: 100 * record["result"]["correct"] / record["result"]["images"] for record in attacks
+def _ending(store: Store, records: Records, events: Sequence[Event]) -> Columns:
+    """How the cell ended: well, or with the first failure that it or what it needs met."""
+    failed = next((event for event in events if event.state in (StageState.FAILED, StageState.BLOCKED)), None)
+    if failed is None:
+        tries = [int(record.get("attempts", 1)) for record in records.values()]
+        return {"status": Status.OK, "attempts": max(tries, default=1)}
+    cause = failed.cause or failed.key
+    return {
+        "status": Status.FAILED,
+        "error": failed.message,
+        "log": str(store.log(cause).relative_to(store.root)),
+        "attempts": max(1, store.attempts(cause)),
     }
-    if attacks:
-        columns["test_images"] = attacks[0]["result"]["images"]
-        warnings = [warning for record in attacks for warning in record["result"]["warnings"]]
-        columns["warnings"] = canonical(list(dict.fromkeys(warnings)))
-        columns["seconds_attack"] = sum(record["seconds"] for record in attacks)
+
+
+def _metrics(cell: Cell, records: Records) -> Columns:
+    """Accuracies in per cent, each from the attack that fills it."""
+    attacks = _attacks(cell, records)
+    if not attacks:
+        return {}
+    results = [attack["result"] for attack in attacks]
+    accuracies = {result["metric"]: 100 * result["correct"] / result["images"] for result in results}
+    return {**accuracies, "test_images": results[0]["images"]}
+
+
+def _head(cell: Cell, records: Records) -> Columns:
+    if cell.head not in records:
+        return {}
+    result = records[cell.head]["result"]
+    return {"head_rate": result["rate"], "head_rate_at_edge": result["at_edge"], "train_images": result["images"]}
+
+
+def _costs(cell: Cell, records: Records) -> Columns:
+    """Time, memory, and where the last finished stage was computed."""
+    columns: Columns = {}
     if cell.pretrain in records:
         columns["seconds_pretrain"] = records[cell.pretrain]["seconds"]
     if cell.head in records:
-        fitted = records[cell.head]
-        columns |= {
-            "seconds_head": fitted["seconds"],
-            "head_rate": fitted["result"]["rate"],
-            "head_rate_at_edge": fitted["result"]["at_edge"],
-            "train_images": fitted["result"]["images"],
-        }
+        columns["seconds_head"] = records[cell.head]["seconds"]
+    if attacks := _attacks(cell, records):
+        columns["seconds_attack"] = sum(attack["seconds"] for attack in attacks)
     if records:
         columns["peak_memory_mb"] = max(record["peak_memory_mb"] for record in records.values())
         last = list(records.values())[-1]["context"]
         columns |= {f"context_{name}": value for name, value in last.items()}
     return columns
+
+
+def _warnings(cell: Cell, plan: Plan, store: Store, records: Records) -> list[str]:
+    """What an attack doubted, and what was found when a stage that the numbers rest on was computed again."""
+    doubts = [text for attack in _attacks(cell, records) for text in attack["result"]["warnings"]]
+    needed = dict.fromkeys(key for own in cell.stages for key in plan.needs(own))
+    findings = [text for key in needed for text in store.findings(key)]
+    return list(dict.fromkeys(doubts + findings))
+
+
+def _attacks(cell: Cell, records: Records) -> list[Mapping[str, Any]]:
+    return [records[key] for key in cell.attacks.values() if key in records]

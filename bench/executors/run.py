@@ -29,7 +29,7 @@ def execute(plan: Plan, store: Store, sweep: Sweep, listen: Listener) -> Summary
     Raises:
         BenchError: if the device is not there, or the store cannot be written.
     """
-    agenda = Agenda(plan, (lambda key: False) if sweep.rerun else store.has)
+    agenda = Agenda(plan, (lambda _: False) if sweep.rerun else store.has)
     conduct = _Conduct(agenda, store, Ledger(plan, store), listen)
     for key, state in agenda.states.items():
         if state is StageState.CACHED:
@@ -53,18 +53,18 @@ class _Conduct:
             self.fail(key, message)
             return
         if message.ended:
-            list(self.agenda.end(key, message.state))
+            self.agenda.end(key, message.state)
         self.tell(message)
 
     def fail(self, key: str, failure: Failure) -> None:
         if failure.fatal:
             raise StoreError(failure.error)
         self.store.put_failure(key, failure.error, failure.traceback)
-        blocked = list(self.agenda.end(key, StageState.FAILED))
-        self.tell(Event(key, StageState.FAILED, message=failure.error))
-        reason = f"needs {self.agenda.plan.stages[key].label}, which failed"
+        blocked = self.agenda.end(key, StageState.FAILED)
+        self.tell(Event(key, StageState.FAILED, message=failure.error, cause=key))
+        reason = f"needs {self.agenda.plan.stages[key].label}, which failed: {failure.error}"
         for reader in blocked:
-            self.tell(Event(reader, StageState.BLOCKED, message=reason))
+            self.tell(Event(reader, StageState.BLOCKED, message=reason, cause=key))
 
     def tell(self, event: Event) -> None:
         if event.ended:
@@ -107,11 +107,11 @@ def available_device(name: str) -> str:
 def _inline(agenda: Agenda, site: Site, handle: Handler) -> None:
     from bench.executors.attempt import attempt
 
-    site.settle()
-    while stage := agenda.next():
-        key = stage.key
-        handle(key, Event(key, StageState.RUNNING))
-        handle(key, attempt(_job(agenda.plan, stage), site, lambda event: handle(event.key, event)))
+    with site.settled():
+        while stage := agenda.next():
+            key = stage.key
+            handle(key, Event(key, StageState.RUNNING))
+            handle(key, attempt(_job(agenda.plan, stage), site, lambda event: handle(event.key, event)))
 
 
 def _pooled(agenda: Agenda, site: Site, workers: int, handle: Handler) -> None:
@@ -120,8 +120,8 @@ def _pooled(agenda: Agenda, site: Site, workers: int, handle: Handler) -> None:
     pool = Pool(site, workers)
     try:
         while not agenda.finished:
-            while (worker := pool.idle()) and (stage := agenda.next()):
-                worker.give(_job(agenda.plan, stage))
+            while pool.has_room and (stage := agenda.next()):
+                pool.give(_job(agenda.plan, stage))
                 handle(stage.key, Event(stage.key, StageState.RUNNING))
             for key, message in pool.messages():
                 handle(key, message)

@@ -1,37 +1,38 @@
-"""Carrying out one stage: read its upstreams, compute, store the product. The only effects of a worker are here."""
+"""Carrying out one stage: read what it needs, compute, store the product. The only effects of a worker are here."""
 
 from __future__ import annotations
 
 import json
 import resource
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
-from safetensors.torch import save_file
-from torch import Tensor
 
-from bench.attacks.classifier import Classifier
 from bench.contract import Encoder, Method, Report
 from bench.data import loading
 from bench.data.profiles import profile_of
+from bench.errors import StageError
+from bench.executors.product import HISTORY, Product, bits_of, sound, stored
+from bench.keys import canonical, changed
 from bench.plan import MethodRef, Stage, StageKind
-from bench.protocols.heads import FittedHead, classifier_of
+from bench.planning import source_of
+from bench.protocols.heads import FittedHead
 from bench.protocols.recipes import protocol_of
 from bench.provenance import context
 from bench.registry import Registry
 from bench.stages.attack import attack
 from bench.stages.head import head
 from bench.stages.pretrain import pretrain
-from bench.store import Store, Writer
+from bench.store import CORRECT, Store
 
-ENCODER, HEAD, OUTCOMES, HISTORY = "encoder.safetensors", "head.safetensors", "outcomes.parquet", "history.json"
 ENCODER_PREFIX = "encoder."
-"""Marks the tensors of a head's file that replace those of its encoder."""
+"""Marks the tensors of a head's product that replace those of its encoder."""
 
 
 @dataclass(frozen=True)
@@ -43,27 +44,26 @@ class Site:
         data_dir: where downloaded data sets lie.
         device: `cpu`, `cuda`, `cuda:1`.
         threads: CPU threads of the process.
-        replace: whether a product that is already there is replaced.
+        rerun: whether finished stages are computed again and compared.
     """
 
     out: Path
     data_dir: Path
     device: str
     threads: int
-    replace: bool = False
+    rerun: bool = False
 
-    def settle(self) -> None:
-        """Pin the process's threads and turn on deterministic kernels, so that a cell's bits depend on its recipe alone."""
+    @contextmanager
+    def settled(self) -> Iterator[None]:
+        """Pin threads and turn on deterministic kernels inside, so that a cell's bits depend on its recipe alone."""
+        before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
         torch.set_num_threads(self.threads)
         torch.use_deterministic_algorithms(self.device == "cpu")
-
-
-@dataclass(frozen=True)
-class Product:
-    """What a stage leaves behind: files, and a few facts for its record."""
-
-    files: Mapping[str, Writer]
-    result: Mapping[str, Any]
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before[0])
+            torch.use_deterministic_algorithms(before[1])
 
 
 @dataclass(frozen=True)
@@ -79,75 +79,134 @@ class Job:
     upstream_methods: Mapping[str, MethodRef]
 
 
+Compute: TypeAlias = Callable[[], Product]
+"""A stage that has all it needs in memory. Only this is timed."""
+
+
 def perform(job: Job, site: Site, report: Report) -> None:
     """Carry out a stage and store its product.
 
     Raises:
         StoreError: if the store cannot be written.
+        StageError: if its source changed since it was planned, or a finished stage has other bits now.
         Exception: whatever the stage itself raises.
     """
     store, stage = Store(site.out), job.stage
-    device = torch.device(site.device)
+    if store.has(stage.key) and not site.rerun:
+        return  # Another process finished it in the meantime.
+    check_source(stage)
+    compute = _PREPARE[stage.kind](job, store, site, report)
+    _forget_peak_memory(site.device)
     began = time.perf_counter()
-    _forget_peak_memory(device)
-    product = _PERFORM[stage.kind](job, store, site, report)
+    product = compute()
+    seconds = time.perf_counter() - began
     record = {
         "kind": stage.kind,
         "label": stage.label,
+        "what": stage.task.what,
         "recipe": stage.recipe,
         "upstream": stage.upstream,
         "weight": stage.weight,
-        "result": product.result,
+        "result": json.loads(canonical(product.result)),
+        "bits": bits_of(product.tensors),
         "context": asdict(context(site.device)),
-        "seconds": time.perf_counter() - began,
-        "peak_memory_mb": _peak_memory_mb(device),
+        "seconds": seconds,
+        "peak_memory_mb": _peak_memory_mb(site.device),
+        "attempts": store.attempts(stage.key) + 1,
         "created": datetime.now(UTC).isoformat(),
     }
-    store.put(stage.key, record, product.files, replace=site.replace)
+    there = store.has(stage.key)
+    if there and sound(store, stage.key, stage.kind):
+        compare(stage, store, record)
+    else:
+        store.put(stage.key, record, product.files(stage.kind), replace=there)
+    store.forget_failure(stage.key)
 
 
-def _pretrain(job: Job, store: Store, site: Site, report: Report) -> Product:
+def check_source(stage: Stage) -> None:
+    """See that the code is what the stage's key was made from.
+
+    Raises:
+        StageError: if a file was edited since; the message names the modules.
+    """
+    entry = Registry.discover().find(stage.task.method.text)
+    edited = list(changed(stage.recipe["source"], source_of(stage.kind, entry)))
+    if edited:
+        modules = ", ".join(text.partition(": ")[0] for text in edited)
+        raise StageError(f"the source was edited after the sweep was planned ({modules}): run the same command again")
+
+
+def compare(stage: Stage, store: Store, record: Mapping[str, Any]) -> None:
+    """Hold what was computed against what is stored, which stays; a difference is kept as a finding.
+
+    Raises:
+        StageError: if the bits differ although the context is the same and deterministic.
+    """
+    before = store.record(stage.key)
+    if before["bits"] == record["bits"]:
+        return
+    contexts = list(changed(before["context"], record["context"]))
+    where = f"in another context ({'; '.join(contexts)})" if contexts else "in the same context"
+    results = "; ".join(changed(before["result"], record["result"])) or "no change of its result"
+    text = (
+        f"{stage.label} ({stage.kind}) was computed again {where} and has other bits: SHA-256 {before['bits'][:16]} "
+        f"in the store, {record['bits'][:16]} now; {results}."
+    )
+    store.add_finding(stage.key, text)
+    if not contexts and record["context"]["deterministic"]:
+        raise StageError(text)
+
+
+def _pretrain(job: Job, store: Store, site: Site, report: Report) -> Compute:
     task = job.stage.task
-    pool = loading.pool(task.data, site.data_dir).to(site.device)
+    method, pool = method_of(task.method), loading.pool(task.data, site.data_dir).to(site.device)
     upstream = {
         name: load_encoder(store, key, job.upstream_methods[key], site.device)
         for name, key in job.stage.upstream.items()
     }
     history: list[Mapping[str, Any]] = []
-    encoder = pretrain(method_of(task.method), pool.images, upstream, task.seed, report, history.append)
-    files: dict[str, Writer] = {
-        ENCODER: _tensor_writer(encoder.state_dict()),
-        HISTORY: lambda path: path.write_text(json.dumps(history, indent=1)) and None,
-    }
-    return Product(files, {})
+
+    def compute() -> Product:
+        encoder = pretrain(method, pool.images, upstream, task.seed, report, history.append)
+        return Product(encoder.state_dict(), notes={HISTORY: json.dumps(history, indent=1).encode()})
+
+    return compute
 
 
-def _head(job: Job, store: Store, site: Site, report: Report) -> Product:
+def _head(job: Job, store: Store, site: Site, report: Report) -> Compute:
     stage, task = job.stage, job.stage.task
     data = loading.data_set(task.data, site.data_dir).to(site.device)
     encoder = load_encoder(store, stage.upstream["encoder"], task.method, site.device)
-    lender = stage.upstream.get("rate")
+    recipe, lender = protocol_of(str(task.protocol)).recipe, stage.upstream.get("rate")
     rate = store.record(lender)["result"]["rate"] if lender else None
-    fitted = head(encoder, data, protocol_of(str(task.protocol)).recipe, data.profile.eps, rate, task.seed, report)
-    tensors = {"weight": fitted.weight, "bias": fitted.bias}
-    tensors |= {ENCODER_PREFIX + name: value for name, value in (fitted.encoder_state or {}).items()}
-    result = {"rate": fitted.rate, "curve": fitted.curve, "at_edge": fitted.at_edge, "images": len(data.train)}
-    return Product({HEAD: _tensor_writer(tensors)}, result)
+
+    def compute() -> Product:
+        fitted = head(encoder, data, recipe, data.profile.eps, rate, task.seed, report)
+        tensors = {"weight": fitted.weight, "bias": fitted.bias}
+        tensors |= {ENCODER_PREFIX + name: value for name, value in (fitted.encoder_state or {}).items()}
+        result = {"rate": fitted.rate, "curve": fitted.curve, "at_edge": fitted.at_edge, "images": len(data.train)}
+        return Product(tensors, result)
+
+    return compute
 
 
-def _attack(job: Job, store: Store, site: Site, report: Report) -> Product:
+def _attack(job: Job, store: Store, site: Site, report: Report) -> Compute:
     stage, task = job.stage, job.stage.task
     data = loading.data_set(task.data, site.data_dir).to(site.device)
     encoder = load_encoder(store, stage.upstream["encoder"], task.method, site.device)
-    classifier = load_classifier(store, stage.upstream["head"], encoder)
+    fitted = load_head(store, stage.upstream["head"])
     spec = protocol_of(str(task.protocol)).attack(str(task.attack))
     warnings: list[str] = []
-    correct = attack(classifier, data.test, spec, data.profile.eps, task.seed, report, warnings.append)
-    result = {"metric": spec.metric, "correct": int(correct.sum()), "images": len(correct), "warnings": warnings}
-    return Product({OUTCOMES: _outcome_writer(correct)}, result)
+
+    def compute() -> Product:
+        correct = attack(encoder, fitted, data.test, spec, data.profile.eps, task.seed, report, warnings.append)
+        result = {"metric": spec.metric, "correct": int(correct.sum()), "images": len(correct), "warnings": warnings}
+        return Product({CORRECT: correct}, result)
+
+    return compute
 
 
-_PERFORM: Mapping[StageKind, Callable[[Job, Store, Site, Report], Product]] = {
+_PREPARE: Mapping[StageKind, Callable[[Job, Store, Site, Report], Compute]] = {
     StageKind.PRETRAIN: _pretrain,
     StageKind.HEAD: _head,
     StageKind.ATTACK: _attack,
@@ -162,38 +221,29 @@ def method_of(ref: MethodRef) -> Method[Any]:
 
 def load_encoder(store: Store, key: str, ref: MethodRef, device: str) -> Encoder:
     """A stored encoder in eval mode; its weights must fit the method's architecture to the last key."""
-    encoder = method_of(ref).encoder(profile_of(ref.profile))
-    encoder.load_state_dict(store.tensors(key, ENCODER), strict=True)
+    with torch.random.fork_rng():
+        encoder = method_of(ref).encoder(profile_of(ref.profile))
+    encoder.load_state_dict(stored(store, key, StageKind.PRETRAIN), strict=True)
     return encoder.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload, no-any-return]
 
 
-def load_classifier(store: Store, key: str, encoder: Encoder) -> Classifier:
-    """An encoder with a stored head, and with the buffers that moved while the head was fitted."""
-    tensors = store.tensors(key, HEAD)
-    moved = {name.removeprefix(ENCODER_PREFIX): value for name, value in tensors.items() if name.startswith(ENCODER_PREFIX)}
+def load_head(store: Store, key: str) -> FittedHead:
+    """A stored head, with the encoder's buffers that moved while it was fitted."""
+    tensors = stored(store, key, StageKind.HEAD)
+    moved = {
+        name.removeprefix(ENCODER_PREFIX): value for name, value in tensors.items() if name.startswith(ENCODER_PREFIX)
+    }
     rate = store.record(key)["result"]["rate"]
-    return classifier_of(encoder, FittedHead(tensors["weight"], tensors["bias"], rate, encoder_state=moved or None))
+    return FittedHead(tensors["weight"], tensors["bias"], rate, encoder_state=moved or None)
 
 
-def _tensor_writer(tensors: Mapping[str, Tensor]) -> Writer:
-    contiguous = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    return lambda path: save_file(contiguous, path)
-
-
-def _outcome_writer(correct: Tensor) -> Writer:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    return lambda path: pq.write_table(pa.table({"correct": correct.numpy()}), path)
-
-
-def _forget_peak_memory(device: torch.device) -> None:
-    if device.type == "cuda":
+def _forget_peak_memory(device: str) -> None:
+    if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats(device)
 
 
-def _peak_memory_mb(device: torch.device) -> float:
+def _peak_memory_mb(device: str) -> float:
     """Of the device on a GPU; else of this process, whatever it did before."""
-    if device.type == "cuda":
+    if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated(device) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

@@ -6,15 +6,16 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from bench.attacks.classifier import Classifier
 from bench.attacks.evaluate import AttackContext, outcomes
 from bench.attacks.threats import AttackSpec
-from bench.contract import LabelledImages, Report
+from bench.contract import Encoder, LabelledImages, Report
+from bench.protocols.heads import FittedHead, classifier_of
 from bench.randomness import Randomness
 
 
 def attack(
-    classifier: Classifier,
+    encoder: Encoder,
+    head: FittedHead,
     images: LabelledImages,
     spec: AttackSpec,
     eps: float,
@@ -24,4 +25,4 @@ def attack(
 ) -> Tensor:
     """Per image, whether it stays correct: bool [N] on the CPU. Remarks that cast doubt on it go to `warn`."""
     context = AttackContext(Randomness(seed, "attack"), images.pixels.device, report, warn)
-    return outcomes(classifier, images, spec, eps, context)
+    return outcomes(classifier_of(encoder, head), images, spec, eps, context)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import torch
 
-from bench.contract import Encoder, Method, Record, Report, Run, UnlabelledImages
 from bench.config import MethodConfig
+from bench.contract import Encoder, Method, Record, Report, Run, UnlabelledImages
 from bench.randomness import Randomness
 
 
@@ -24,7 +24,8 @@ def pretrain(
     device = images.pixels.device
     frozen = {name: encoder.requires_grad_(False).eval() for name, encoder in upstream.items()}
     run = Run(randomness, device, frozen, report, record)
-    return method.pretrain(shuffled(images, randomness), run).eval()
+    with randomness.as_global("method"):  # A method that draws from the global generator repeats itself all the same.
+        return method.pretrain(shuffled(images, randomness), run).eval()
 
 
 def shuffled(images: UnlabelledImages, randomness: Randomness) -> UnlabelledImages:

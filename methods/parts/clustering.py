@@ -101,6 +101,17 @@ def neighbours(features: Tensor, clusters: Clusters, rank: int) -> Tensor:
 
 
 @torch.no_grad()
+def collapse(features: Tensor, found: Clusters) -> dict[str, float]:
+    """What shows a collapse of `features` [N, d]: the spread of directions, and how unevenly clusters are filled."""
+    sizes = torch.bincount(found.assignment, minlength=len(found.centroids))
+    return {
+        "feature_std": float(_unit(features).std(dim=0).mean()),
+        "largest_cluster": float(sizes.max() / len(features)),
+        "empty_clusters": float((sizes == 0).sum()),
+    }
+
+
+@torch.no_grad()
 def silhouette_samples(features: Tensor, assignment: Tensor, clusters: int) -> Tensor:
     """The silhouette (b - a) / max(a, b) of each point, [N] float64 in [-1, 1] (Rousseeuw 1987), for cosine distance.
 
@@ -159,8 +170,9 @@ def choose_clusters(
 
 @torch.no_grad()
 def kmeans_plus_plus(rows: Tensor, clusters: int, generator: torch.Generator) -> Tensor:
-    """Indices [K] of seeds among unit `rows` [N, d]: each with probability ~ D^2, its squared chordal distance to the
-    seeds before it (Arthur & Vassilvitskii 2007). The first is uniform. K passes over the rows.
+    """Indices [K] of seeds among unit `rows` [N, d], in K passes over them (Arthur & Vassilvitskii 2007).
+
+    The first is uniform, each other of probability ~ D^2, its squared chordal distance to the seeds before it.
     """
     seeds = [_draw(rows.new_ones(len(rows)), generator)]
     squared = _squared_distance(rows, rows[seeds])

@@ -46,20 +46,10 @@ def info_nce(query: Tensor, positive_key: Tensor, bank: Tensor, temperature: flo
     return F.cross_entropy(logits, logits.new_zeros(len(q), dtype=torch.long))
 
 
-def mean_cosine(a: Tensor, b: Tensor) -> Tensor:
-    """The mean cosine of corresponding rows of two [B, d]: a scalar in [-1, 1]."""
-    return F.cosine_similarity(a, b, dim=1).mean()
+def negative_cosine(a: Tensor, b: Tensor) -> Tensor:
+    """NCP-ACL's CosSim: minus the mean cosine of corresponding rows of two [B, d], a scalar in [-1, 1].
 
-
-def deacl_loss(clean: Tensor, adversarial: Tensor, teacher: Tensor, weight: float | Tensor) -> Tensor:
-    """Distillation plus consistency: -c(f(x), t(x)) - weight * c(f(x'), f(x)), means of cosines.
-
-    DeACL solo/methods/mocov2_distillation_AT.py:233-235 (weight 2) and NCP-ACL Eq. 3 (weight 6). Gradients flow through
-    both arguments of the second term.
-
-    Args:
-        clean, adversarial: [B, d], the student's features.
-        teacher: [B, d], detached by the caller.
-        weight: of the second term.
+    Its Eq. 3 is CosSim(f(x), t(x)) + lambda CosSim(f(x'), f(x)); DeACL's loss is the same with lambda 2
+    (solo/methods/mocov2_distillation_AT.py:233-235). Gradients flow through both arguments.
     """
-    return -mean_cosine(clean, teacher) - weight * mean_cosine(adversarial, clean)
+    return -F.cosine_similarity(a, b, dim=1).mean()

@@ -47,5 +47,7 @@ def initialised_from(teacher: Encoder, student: ResNetEncoder, images: Unlabelle
     x = pixels_of(images.pixels[:8]).to(next(teacher.parameters()).device)
     same = teacher.eval().encode(x), student.to(x.device).eval().encode(x)
     if not torch.allclose(*same, rtol=1e-3, atol=1e-4):
-        raise StageError("the student computes other features than its teacher from the same weights, check `architecture`")
+        raise StageError(
+            "the student computes other features than its teacher from the same weights, check `architecture`"
+        )
     return student.train()

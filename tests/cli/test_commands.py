@@ -130,7 +130,7 @@ class TestPlan:
         code, text, _ = invoke("plan", "--methods", "ncp", "--out", str(out), "--jobs", "2", "--device", "cpu")
         assert code == 0
         assert "missing (+1 upstream)" in text
-        assert "1 cells, 4 stages, 4 to compute" in text
+        assert "1 cell, 4 stages, 4 to compute" in text
         assert "(rough: no finished stage" in text
         assert not out.exists()
 
@@ -182,7 +182,7 @@ class TestList:
             (["methods"], ["ncp", "amoc", "simclr", "passes per image", "methods/ncp.py"]),
             (
                 ["methods", "ncp"],
-                ["needs first: simclr, as its teacher", "trade_off", "8/255", "digits quick: 0.1", "A.2.2"],
+                ["needs first: simclr, as its teacher", "trade_off", "8/255", "digits (quick): ", "A.2.2"],
             ),
             (["datasets"], ["digits", "embedded in scikit-learn", "parquet:DIR[like=NAME]", "yes"]),
             (["datasets", "cifar10"], ["image_size", "32", "8/255"]),

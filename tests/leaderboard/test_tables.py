@@ -96,7 +96,8 @@ def test_what_failed_and_what_was_never_measured_is_shown_as_such() -> None:
     }
     assert (seen["partly"].n, seen["partly"].failed, seen["broken"].failed) == (3, 2, 2)
     assert seen["partly"].footnotes == (
-        "2 of 5 seeds failed (3, 4); the numbers are of the others alone. First error: the loss became NaN at step 17",
+        "2 of 5 seeds failed (seeds 3, 4); the numbers are of the others alone. "
+        "First error: the loss became NaN at step 17",
     )
     assert cell(table, "unattacked", Metric.SA).state is State.OK
 
@@ -200,8 +201,14 @@ def test_the_family_is_the_sa_and_aa_columns_of_one_protocol() -> None:
         ([row("ncp", 0, context_torch="2.11"), row("ncp", 1, context_torch="2.15")], "torch: 2.11, 2.15"),
         ([row("ncp", labelled_pretraining=True)], "labels were used in pre-training"),
         ([row("ncp", external_data=True)], "outside the pre-training images"),
-        ([row("ncp", pretrain_data="stl10")], "pre-trained on stl10, not on the images of digits"),
-        ([row("ncp", head_rate=10.0, head_rate_at_edge=True)], "the edge of its grid: slf-1 on digits (10)"),
+        ([row("ncp", pretrain_data="stl10")], "pre-trained on stl10, not on the default pool of digits"),
+        ([row("ncp", dataset="stl10", pretrain_data="stl10:unlabelled")], "not on the default pool of stl10"),
+        (
+            [row("ncp", 0, head_rate=10.0, head_rate_at_edge=True), row("ncp", 1, head_rate=3.0)],
+            "slf-1 on digits: the head's learning rate is 10, an edge of its grid, in 1 of 2 rows; no smaller rate did",
+        ),
+        ([row("ncp", head_rate=0.01, head_rate_at_edge=True)], "of rates that tie on the held-out slice the smallest"),
+        ([row("ncp", head_rate=9.0, head_rate_at_edge=True, protocol="slf-0")], "is 9, an edge of its grid, in 1 of 1"),
         ([row("ncp", footnotes='["read me"]')], "read me"),
         ([row("ncp", warnings='["Square won"]')], "warning: Square won"),
         (

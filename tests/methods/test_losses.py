@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from methods.parts.losses import deacl_loss, info_nce, mean_cosine, nt_xent
+from methods.parts.losses import info_nce, negative_cosine, nt_xent
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -117,18 +117,18 @@ def test_info_nce_puts_the_positive_first() -> None:
 
 
 @pytest.mark.parametrize("weight", [2, 3, 6])
-def test_deacl_loss(weight: int, golden: Callable[[str], Golden]) -> None:
+def test_the_loss_of_deacl_and_ncp(weight: int, golden: Callable[[str], Golden]) -> None:
     arrays = golden("deacl")
     clean, adversarial, teacher = (arrays[f"loss_{name}"].requires_grad_() for name in ("zc", "za", "zt"))
-    loss = deacl_loss(clean, adversarial, teacher, weight)
+    loss = negative_cosine(clean, teacher) + weight * negative_cosine(adversarial, clean)
     assert loss.item() == pytest.approx(arrays[f"loss_k{weight}"].item(), rel=1e-9)
     gradients = torch.autograd.grad(loss, (clean, adversarial, teacher))
     for name, gradient in zip(("zc", "za", "zt"), gradients, strict=True):
         torch.testing.assert_close(gradient, arrays[f"loss_k{weight}_grad_{name}"], rtol=1e-9, atol=1e-12)
 
 
-def test_mean_cosine() -> None:
+def test_negative_cosine() -> None:
     a = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
     b = torch.tensor([[3.0, 0.0], [0.0, -1.0]])
-    assert mean_cosine(a, a).item() == 1
-    assert mean_cosine(a, b).item() == 0
+    assert negative_cosine(a, a).item() == -1
+    assert negative_cosine(a, b).item() == 0

@@ -2,7 +2,8 @@
 
     python tests/studies/held_out.py "simclr,ncp[eps=[0.1,0.2]]" --seeds 100,101 --eps 0.1,0.2
 
-Prints clean and PGD-20 accuracy of a `slf-1` head that saw neither the held-out slice nor the test images.
+Prints clean and robust accuracy (PGD-20, or AutoAttack with `--metric aa`) of a `slf-1` head that saw neither the
+held-out slice nor the test images.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ import argparse
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from bench.attacks.evaluate import AttackContext, outcomes
-from bench.attacks.threats import CLEAN, PGD20
+from bench.attacks.threats import AUTOATTACK, CLEAN, PGD20
 from bench.contract import Encoder
 from bench.data import loading
 from bench.data.profiles import profile_of
@@ -32,9 +33,10 @@ from bench.stages.pretrain import pretrain
 from bench.sweep import Schedule
 
 PROFILE = profile_of("digits")
+ATTACKS = {"ra": PGD20, "aa": AUTOATTACK}
 
 
-@lru_cache(maxsize=None)
+@cache
 def encoder_of(text: str, seed: int) -> Encoder:
     """The encoder of a method spec on `digits`, its upstreams trained first."""
     spec = parse_specs(text)[0]
@@ -45,9 +47,9 @@ def encoder_of(text: str, seed: int) -> Encoder:
     return pretrain(method, pool.images, upstream, seed, lambda *_: None, lambda _: None)
 
 
-def judge(job: tuple[str, int, tuple[float, ...]]) -> Mapping[str, Any]:
+def judge(job: tuple[str, int, tuple[float, ...], str]) -> Mapping[str, Any]:
     """Held-out accuracies of one method spec and seed."""
-    text, seed, budgets = job
+    text, seed, budgets, metric = job
     torch.set_num_threads(1)
     encoder = encoder_of(text, seed)
     data = loading.data_set(DataRef("digits"), Path("."))
@@ -56,9 +58,15 @@ def judge(job: tuple[str, int, tuple[float, ...]]) -> Mapping[str, Any]:
     context = HeadContext(Randomness(seed, "head"), device, quiet, PROFILE.eps)
     classifier = classifier_of(encoder, fit_head(encoder, sealed, protocol_of("slf-1").recipe, context))
     attack = AttackContext(Randomness(seed, "attack"), device, quiet)
-    robust = {eps: outcomes(classifier, data.selection, PGD20, eps, attack).float().mean().item() for eps in budgets}
+    spec = ATTACKS[metric]
+    robust = {eps: outcomes(classifier, data.selection, spec, eps, attack).float().mean().item() for eps in budgets}
     clean = outcomes(classifier, data.selection, CLEAN, PROFILE.eps, attack).float().mean().item()
-    return {"method": text, "seed": seed, "sa": clean, **{f"ra@{eps:g}": value for eps, value in robust.items()}}
+    return {"method": text, "seed": seed, "sa": clean, **{f"{metric}@{eps:g}": value for eps, value in robust.items()}}
+
+
+def spelt(name: str, value: str | int | float) -> str:
+    """A fraction with its name; a method or a seed as it is."""
+    return f"{name} {value:.3f}" if isinstance(value, float) else str(value)
 
 
 def main() -> None:
@@ -67,13 +75,14 @@ def main() -> None:
     parser.add_argument("methods")
     parser.add_argument("--seeds", default="100,101")
     parser.add_argument("--eps", default=str(PROFILE.eps))
+    parser.add_argument("--metric", choices=ATTACKS, default="ra")
     options = parser.parse_args()
     specs: list[Spec] = [point for spec in parse_specs(options.methods) for point in expand(spec)]
     budgets = tuple(float(eps) for eps in options.eps.split(","))
-    jobs = [(spec.text, int(seed), budgets) for spec in specs for seed in options.seeds.split(",")]
+    jobs = [(spec.text, int(seed), budgets, options.metric) for spec in specs for seed in options.seeds.split(",")]
     with ProcessPoolExecutor(2) as pool:
         for result in pool.map(judge, jobs):
-            print("  ".join(f"{name} {value:.3f}" if isinstance(value, float) else str(value) for name, value in result.items()), flush=True)
+            print("  ".join(spelt(name, value) for name, value in result.items()), flush=True)
 
 
 if __name__ == "__main__":

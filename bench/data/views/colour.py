@@ -112,7 +112,7 @@ class Grayscale(Operation[Tensor]):
         check_range("the probability of grayscale", self.p, 0, 1)
 
     def draw(self, shape: torch.Size, generator: Generator) -> Tensor:
-        """bool [B]: which images lose their colour."""
+        """Bool [B]: which images lose their colour."""
         return chosen(self.p, shape[0], generator)
 
     def apply(self, pixels: Tensor, drawn: Tensor) -> Tensor:

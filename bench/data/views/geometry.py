@@ -177,7 +177,7 @@ class HorizontalFlip(Operation[Tensor]):
         check_range("a flip's probability", self.p, 0, 1)
 
     def draw(self, shape: torch.Size, generator: Generator) -> Tensor:
-        """bool [B]: which images are flipped."""
+        """Bool [B]: which images are flipped."""
         return chosen(self.p, shape[0], generator)
 
     def apply(self, pixels: Tensor, drawn: Tensor) -> Tensor:

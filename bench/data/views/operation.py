@@ -73,7 +73,7 @@ def integers(count: Tensor | int, share: Tensor) -> Tensor:
 
 
 def chosen(p: Strength, batch: int, generator: Generator) -> Tensor:
-    """bool [batch]: True with probability `p`, image by image."""
+    """Bool [batch]: True with probability `p`, image by image."""
     return uniforms(batch, generator=generator) < tensor_of(p, generator.device)
 
 

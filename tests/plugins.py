@@ -1,0 +1,61 @@
+"""Throw-away methods and protocols: a whole sweep in milliseconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from string import Template
+
+from bench.attacks.threats import CLEAN, AttackKind, AttackSpec, Metric
+from bench.protocols.recipes import HeadRecipe, Objective, Protocol
+
+METHOD = Template('''
+import os, time
+from pathlib import Path
+from torch import nn
+from bench.config import MethodConfig
+from bench.contract import Encoder, Method, Upstream
+$imports
+
+class Settings(MethodConfig):
+    width: int = 4
+
+class Flat(Encoder):
+    """Pixels times a matrix."""
+    def __init__(self, pixels, width):
+        super().__init__()
+        self.routes, self.active_route, self.linear = ("main",), "main", nn.Linear(pixels, width)
+
+    def encode(self, x):
+        return self.linear(x.flatten(1))
+
+class Mine(Method[Settings]):
+    name = "$name"
+    Config = Settings
+    QUICK = {"digits": Settings()}
+
+    def encoder(self, profile):
+        return Flat(3 * profile.image_size**2, self.config.width)
+
+    def pretrain(self, images, run):
+        with run.randomness.as_global("initialisation"):
+            encoder = self.encoder(images.profile)
+        seed = run.randomness.seed
+        $body
+        return encoder
+$more
+''')
+PGD2 = AttackSpec("pgd2", Metric.RA_PGD20, AttackKind.PGD, steps=2, step_fraction=1 / 4)
+CHEAP = Protocol("cheap", 1, HeadRecipe(rates=(0.1, 1.0), epochs=2), (CLEAN, PGD2), legacy=False, why="")
+CHEAP_ALF = Protocol(
+    "cheap-alf", 1, HeadRecipe(rate_from="cheap", objective=Objective.ADVERSARIAL, epochs=2), (CLEAN,), False, why=""
+)
+
+
+def write_method(
+    folder: Path, name: str = "mine", *, body: str = "pass", more: str = "", imports: str = "", file: str = ""
+) -> str:
+    """Write a method whose `pretrain` also does `body` and whose class ends with `more`; returns how to call it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / (file or f"{name}.py")
+    path.write_text(METHOD.substitute(name=name, body=body, more=more, imports=imports))
+    return str(path)
