@@ -16,6 +16,7 @@ from bench.config import MethodConfig
 from bench.data.limits import Limit
 from bench.data.loading import DataFacts, data_facts, pool_facts
 from bench.data.profiles import DataProfile
+from bench.data.sources import parse_sources
 from bench.errors import BenchError
 from bench.grammar import Spec, expand, parse_spec, parse_specs
 from bench.keys import digest
@@ -46,11 +47,12 @@ def plan_of(sweep: Sweep, *, download: bool = False, registry: Registry | None =
     planner = _Planner(sweep, download, registry or Registry.discover())
     protocols = [protocol_of(spec.name) for spec in parse_specs(sweep.protocol_names)]
     methods = [point for spec in parse_specs(sweep.methods) for point in expand(spec)]
-    for dataset in parse_specs(sweep.datasets):
-        data = planner.data(dataset.text)
-        for spec in methods:
+    for source in parse_sources(sweep.datasets):
+        chosen = [planner.choose(spec, source.profile) for spec in methods]  # before any download
+        data = planner.data(source.name)
+        for method in chosen:
             for seed in sweep.seeds:
-                planner.add_cells(_Subject(planner.choose(spec, data.profile), data, seed), protocols)
+                planner.add_cells(_Subject(method, data, seed), protocols)
     return Plan(tuple(planner.cells.values()), planner.stages)
 
 

@@ -46,6 +46,6 @@ class Randomness:
         """Seed torch's global generators inside the block (initialisers, others' attacks), restore them after it."""
         import torch
 
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
             torch.manual_seed(self.number(purpose))
             yield

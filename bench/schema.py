@@ -60,7 +60,7 @@ class Row(BaseModel):
 
     # Which cell, and how it ended.
     cell: str
-    """Recipe key of the cell: all that its numbers depend on."""
+    """Identity of the cell: what was measured on what, whatever code did it."""
     status: Status
     """`ok`, or `failed` with `error`; a failed cell keeps the metrics it reached."""
     error: str | None = None

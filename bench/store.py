@@ -81,6 +81,18 @@ class Store:
         store._check_version()
         return store
 
+    @classmethod
+    def existing(cls, root: Path | str) -> Store:
+        """The store at `root` for reading, which may not be there yet; nothing is written.
+
+        Raises:
+            BenchError: if a newer version of this package wrote it.
+        """
+        store = cls(Path(root))
+        if (store.root / FORMAT).is_file():
+            store._check_version()
+        return store
+
     def _check_kind(self) -> None:
         """A folder is a store if it says so, or holds nothing but the parts of one that is being made."""
         if self.root.exists() and not self.root.is_dir():

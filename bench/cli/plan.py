@@ -27,7 +27,7 @@ def plan(sweep: Sweep) -> int:
     from bench.store import Store
 
     console = Console()
-    store = Store(sweep.out)
+    store = Store.existing(sweep.out)
     with console.status("planning: reading data and methods"):
         made = plan_of(sweep)
     cuda = _means_cuda(sweep.device)

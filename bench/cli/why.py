@@ -27,6 +27,6 @@ def why(
     console = Console()
     with console.status("planning: reading data and methods"):
         plan = plan_of(sweep)
-    for reason in reasons(plan, Store(sweep.out), stage):
+    for reason in reasons(plan, Store.existing(sweep.out), stage):
         console.print(str(reason), markup=False, highlight=False, soft_wrap=True)
     return ExitCode.OK

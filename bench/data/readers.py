@@ -208,7 +208,7 @@ def decode(images: Iterable[Encoded], count: int, profile: DataProfile) -> Pixel
 
 
 def _decoded(images: Iterable[Encoded], profile: DataProfile) -> Iterator[Pixels]:
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     for content, called in images:
         try:
@@ -217,7 +217,8 @@ def _decoded(images: Iterable[Encoded], profile: DataProfile) -> Iterator[Pixels
                 yield np.asarray(image.convert("RGB"))
         # Pillow's decoders raise whatever a malformed file leads them to.
         except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-            raise BenchError(f"cannot decode the image {called}: {error}; replace or remove it.") from error
+            reason = "it is in no known format" if isinstance(error, UnidentifiedImageError) else error
+            raise BenchError(f"cannot decode the image {called}: {reason}; replace or remove it.") from error
 
 
 def _check_image(image: Image.Image, called: str, profile: DataProfile) -> None:

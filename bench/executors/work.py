@@ -55,15 +55,21 @@ class Site:
 
     @contextmanager
     def settled(self) -> Iterator[None]:
-        """Pin threads and turn on deterministic kernels inside, so that a cell's bits depend on its recipe alone."""
-        before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+        """Inside, bits depend on the recipe alone: threads pinned, deterministic kernels on the CPU, true fp32.
+
+        By default cuDNN rounds the inputs of fp32 convolutions to TF32, which is not the precision that rows state.
+        """
+        cudnn = torch.backends.cudnn
+        before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), cudnn.allow_tf32
         torch.set_num_threads(self.threads)
         torch.use_deterministic_algorithms(self.device == "cpu")
+        cudnn.allow_tf32 = False
         try:
             yield
         finally:
             torch.set_num_threads(before[0])
             torch.use_deterministic_algorithms(before[1])
+            cudnn.allow_tf32 = before[2]
 
 
 @dataclass(frozen=True)

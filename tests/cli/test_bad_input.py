@@ -77,11 +77,11 @@ CASES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "broken image": ("run --methods ncp --datasets folder:spoilt[like=digits]", ("bad.png'", "replace or remove it")),
     "without like": ("run --methods ncp --datasets folder:single", ("[like=NAME]", "digits, cifar10, cifar100, stl10")),
     "other Parquet": (
-        "run --methods ncp --datasets parquet:other[like=cifar10]",
+        "run --methods ncp --datasets parquet:other[like=digits]",
         ("no column img or image", "picture, class", "Rename"),
     ),
     "too small a limit": ("run --methods ncp --limit 5", ("limit train=5", "at least 10")),
-    "quick beyond digits": ("plan --methods ncp --datasets cifar10 --data-dir gone", ("'quick'", "--schedule short")),
+    "quick beyond digits": ("run --methods ncp --datasets cifar10 --data-dir gone", ("'quick'", "--schedule short")),
     "no paper settings": (
         "plan --methods amoc --datasets stl10 --schedule paper --data-dir gone",
         ("no settings for 'stl10'", "amoc[settings=cifar10]"),
@@ -98,6 +98,10 @@ CASES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     ),
     "plugin that is not there": ("run --methods ./gone.py:Mine", ("'gone.py' is not there", "./mine.py:Mine")),
     "out is a file": ("run --methods simclr --out empty.py", ("'empty.py'", "--out")),
+    "newer store, only looked at": (
+        "plan --methods simclr --out newer",
+        ("'newer'", "schema version 99", "upgrade it"),
+    ),
     "newer store": ("run --methods simclr --out newer", ("'newer'", "schema version 99", "upgrade it")),
     "no such device": ("run --methods simclr --device cuda:99", ("device 'cuda:99' is not there", "--device cpu")),
     "no device at all": ("run --methods simclr --device gpu", ("'device' cannot be 'gpu'", "cuda:0")),
