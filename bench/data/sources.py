@@ -178,14 +178,6 @@ class Pool:
     images: UnlabelledImages
     fingerprint: str
 
-    def shuffled(self, generator: torch.Generator) -> Pool:
-        """The same images in the order that `generator` (on their device) draws, so that no label leaks by position."""
-        import torch
-
-        pixels = self.images.pixels
-        order = torch.randperm(len(pixels), generator=generator, device=pixels.device)
-        return replace(self, images=replace(self.images, pixels=pixels[order]))
-
     def to(self, device: torch.device | str) -> Pool:
         """The same pool with its tensors on `device`."""
         return replace(self, images=replace(self.images, pixels=self.images.pixels.to(device)))

@@ -140,14 +140,6 @@ def test_the_pool_is_the_training_images_without_labels(digits: DataSet) -> None
     assert pool.fingerprint == digits.as_pool().fingerprint != digits.fingerprint
 
 
-def test_a_shuffled_pool_holds_the_same_images_in_the_drawn_order(digits: DataSet) -> None:
-    pool = digits.as_pool()
-    first, again, other = (pool.shuffled(torch.Generator().manual_seed(seed)).images.pixels for seed in (0, 0, 1))
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
-    assert sorted(first.flatten(1).tolist()) == sorted(pool.images.pixels.flatten(1).tolist())
-
-
 def test_a_limit_takes_a_fixed_stratified_subset_of_data_and_pool(digits: DataSet) -> None:
     limit = Limit(200, 50)
     small = load(parse_source("digits"), limit=limit, data_dir=NOWHERE)
