@@ -55,3 +55,11 @@ def held_out(session: nox.Session) -> None:
     install(session)
     methods = session.posargs or ["simclr,ncp,amoc", "--seeds", "100,101,102"]
     session.run("python", "tests/studies/held_out.py", *methods, env=ONE_THREAD)
+
+
+@nox.session
+def control(session: nox.Session) -> None:
+    """Study: whether `ncp` and `amoc` beat the undefended control on `digits`, and whether every row is in order."""
+    install(session)
+    session.run("bench", "run", "--methods", "simclr,ncp,amoc", "--seeds", "5")
+    session.run("python", "tests/studies/control.py", "runs", "simclr", "ncp", "amoc")

@@ -234,7 +234,7 @@ class _Planner:
         with _blamed(chosen.entry):
             needs, passes = chosen.method.requires(), chosen.method.passes()
         upstream = {
-            name: self.pretraining(_Subject(self.upstream(need.method, data), data, subject.seed), chain)
+            name: self.pretraining(_Subject(self.upstream(need.method, chosen, data), data, subject.seed), chain)
             for name, need in needs.items()
         }
         recipe = {
@@ -249,12 +249,19 @@ class _Planner:
         task = Task(chosen.ref, pool.ref, subject.seed)
         return self.add(StageKind.PRETRAIN, subject.label, task, recipe, upstream, weight)
 
-    def upstream(self, text: str, data: DataFacts) -> _Chosen:
+    def upstream(self, text: str, needed_by: _Chosen, data: DataFacts) -> _Chosen:
         """The method that another one requires, with its settings on the same data set."""
-        spec = parse_spec(text)
-        if len(expand(spec)) > 1:
-            raise BenchError(f"'{text}' names several methods where one upstream is needed; name one, e.g. 'simclr'.")
-        return self.choose(spec, data.profile)
+        try:
+            spec = parse_spec(text)
+            if len(expand(spec)) > 1:
+                raise BenchError(f"'{text}' names several methods where one is needed; name one, e.g. 'simclr'.")
+            return self.choose(spec, data.profile)
+        except BenchError as error:
+            name = needed_by.ref.name
+            raise BenchError(
+                f"'{needed_by.label}' builds on '{text}': {error} An upstream's options go in quotes into the option "
+                f'that names it, e.g. ncp[teacher="simclr[settings=default]"]; `bench list methods {name}` shows which.'
+            ) from error
 
     def head(self, subject: _Subject, protocol: Protocol, pretrain: str) -> str:
         """The stage that fits the protocol's head, after the one that lends its rate."""

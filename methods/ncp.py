@@ -20,7 +20,7 @@ from bench.contract import Encoder, Passes, Run, UnlabelledImages, Upstream
 from bench.data.profiles import DataProfile
 from bench.data.views import HorizontalFlip, PaddedCrop, Views
 from bench.engine.loop import Batch, TrainingMethod, Update, encode_all
-from bench.engine.schedules import Per, WarmupCosine
+from bench.engine.schedules import WarmupCosine, deacl
 from bench.models.encoder import ResNetEncoder, resnet_encoder
 from bench.models.resnet import Architecture, Init
 from methods.parts.clustering import Seeding, choose_clusters, collapse, neighbours, spherical_kmeans
@@ -76,7 +76,7 @@ class NCPConfig(TrainingConfig):
     batch_size: Count = 256
     """A.2.2."""
     teacher: str = "simclr"
-    """Stage 1, as `--methods` takes it; SimCLR by A.2.1."""
+    """Stage 1, as `--methods` takes it, in quotes where it has options: "simclr[epochs=5]". SimCLR by A.2.1."""
     architecture: Architecture = Architecture.RESNET18_PADDING2
     """As stage 1, whose weights it starts from (3.2)."""
     trade_off: Positive = 6.0
@@ -211,8 +211,7 @@ class NCP(TrainingMethod[NCPConfig, NCPState]):
 
     def learning_rate(self) -> WarmupCosine:
         """DeACL's schedule: per epoch, a linear warm-up, then cosine to zero."""
-        c = self.config
-        return WarmupCosine(c.learning_rate, c.warmup_epochs, start=c.warmup_start, per=Per.EPOCH)
+        return deacl(self.config.learning_rate, self.config.warmup_epochs, self.config.warmup_start)
 
     @property
     def weak(self) -> Views:

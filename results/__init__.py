@@ -1,1 +1,1 @@
-"""Measured and published numbers that ship with the package."""
+"""Where measured and published numbers will ship with the package; none are here yet."""

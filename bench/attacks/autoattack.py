@@ -32,7 +32,7 @@ def check_classes(classes: int) -> None:
         raise BenchError(
             f"metric 'aa' is not defined for {classes} classes: the targeted DLR loss of AutoAttack compares the "
             f"largest logit with the third and fourth, so it needs at least {MIN_CLASSES}. "
-            "Judge this data set by 'sa' and 'ra_pgd20'."
+            "Use data with 4 classes or more."
         )
 
 

@@ -151,7 +151,10 @@ def take(images: UnlabelledImages, index: Tensor, randomness: Randomness, epoch:
 def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
     """Give every parameter group the rate of this step."""
     for group in optimiser.param_groups:
-        group["lr"] = rate
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
 
 
 class Averages:

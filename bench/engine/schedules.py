@@ -106,9 +106,9 @@ def solo_learn(peak: float, warmup_epochs: int = 10) -> WarmupCosine:
     return WarmupCosine(peak, warmup_epochs, start=3e-5)
 
 
-def deacl(peak: float = 0.5, warmup_epochs: int = 10) -> WarmupCosine:
+def deacl(peak: float = 0.5, warmup_epochs: int = 10, start: float = 0.003) -> WarmupCosine:
     """Per epoch, from 0.003 (DeACL solo/methods/base_for_adversarial_training.py:381-388)."""
-    return WarmupCosine(peak, warmup_epochs, start=0.003, per=Per.EPOCH)
+    return WarmupCosine(peak, warmup_epochs, start=start, per=Per.EPOCH)
 
 
 def amoc(peak: float = 0.1, warmup_epochs: int = 10) -> WarmupCosine:

@@ -122,9 +122,20 @@ def _costs(cell: Cell, records: Records) -> Columns:
 def _warnings(cell: Cell, plan: Plan, store: Store, records: Records) -> list[str]:
     """What an attack doubted, and what was found when a stage that the numbers rest on was computed again."""
     doubts = [text for attack in _attacks(cell, records) for text in attack["result"]["warnings"]]
+    doubts += _order(_attacks(cell, records))
     needed = dict.fromkeys(key for own in cell.stages for key in plan.needs(own))
     findings = [text for key in needed for text in store.findings(key)]
     return list(dict.fromkeys(doubts + findings))
+
+
+def _order(attacks: Sequence[Mapping[str, Any]]) -> list[str]:
+    """AutoAttack should leave no more images right than PGD-20, up to two that a random start may decide."""
+    right = {attack["result"]["metric"]: attack["result"]["correct"] for attack in attacks}
+    if right.get("aa", 0) <= right.get("ra_pgd20", 0) + 2 or "ra_pgd20" not in right:
+        return []
+    return [
+        f"AutoAttack leaves {right['aa'] - right['ra_pgd20']} more images right than PGD-20: one of them is too weak"
+    ]
 
 
 def _attacks(cell: Cell, records: Records) -> list[Mapping[str, Any]]:

@@ -59,17 +59,18 @@ class Site:
 
         By default cuDNN rounds the inputs of fp32 convolutions to TF32, which is not the precision that rows state.
         """
-        cudnn = torch.backends.cudnn
-        before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), cudnn.allow_tf32
+        cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+        before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+        tf32 = cudnn.allow_tf32, matmul.allow_tf32
         torch.set_num_threads(self.threads)
         torch.use_deterministic_algorithms(self.device == "cpu")
-        cudnn.allow_tf32 = False
+        cudnn.allow_tf32 = matmul.allow_tf32 = False
         try:
             yield
         finally:
             torch.set_num_threads(before[0])
             torch.use_deterministic_algorithms(before[1])
-            cudnn.allow_tf32 = before[2]
+            cudnn.allow_tf32, matmul.allow_tf32 = tf32
 
 
 @dataclass(frozen=True)

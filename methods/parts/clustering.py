@@ -153,7 +153,8 @@ def choose_clusters(
     if outside or not grid:
         raise BenchError(
             f"no silhouette for {outside or 'an empty grid'}: with {len(features)} points the numbers of clusters "
-            f"to choose from must lie in 2..{len(features) - 1}."
+            f"to choose from must lie in 2..{len(features) - 1}. Use more images, or set number or grid yourself, "
+            f"e.g. ncp[clusters=10] or ncp[cluster_grid=(5,{max(5, len(features) - 1)},5)]."
         )
 
     def score(count: int) -> float:
