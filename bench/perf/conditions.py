@@ -10,6 +10,7 @@ from enum import StrEnum
 
 import torch
 
+from bench.engine.determinism import deterministic_kernels
 from bench.errors import BenchError
 
 
@@ -48,20 +49,19 @@ class Conditions:
     def hold(self) -> Iterator[None]:
         """Inside, they hold; afterwards all is as it was."""
         matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-        threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+        threads = torch.get_num_threads()
         tf32 = matmul.allow_tf32, cudnn.allow_tf32
         try:
             torch.set_num_threads(self.threads)
-            torch.use_deterministic_algorithms(self.deterministic)
             matmul.allow_tf32 = cudnn.allow_tf32 = self.precision is Precision.TF32
             # Without a cache of casted weights: it would outlive the optimiser's update, and freezing for an attack.
             mixed = self.precision is Precision.BF16
             kind = torch.device(self.device).type
-            with torch.autocast(kind, torch.bfloat16, enabled=mixed, cache_enabled=False):
+            autocast = torch.autocast(kind, torch.bfloat16, enabled=mixed, cache_enabled=False)
+            with deterministic_kernels(self.deterministic), autocast:
                 yield
         finally:
             torch.set_num_threads(threads)
-            torch.use_deterministic_algorithms(deterministic)
             matmul.allow_tf32, cudnn.allow_tf32 = tf32
 
 
