@@ -93,14 +93,16 @@ def undisturbed(*modules: nn.Module) -> Iterator[None]:
     So an attack leaves no trace: no running statistics, no `.grad`, every mode and `requires_grad` restored, also
     after an exception. Frozen parameters also spare the attack the weight gradients.
     """
-    modes = [(part, part.training) for module in modules for part in module.modules()]
+    training = [part for module in modules for part in module.modules() if part.training]
     trainable = [weight for module in modules for weight in module.parameters() if weight.requires_grad]
     try:
-        for module in modules:
-            module.eval().requires_grad_(False)
+        for part in training:  # Not `eval()`, which walks through every module once more.
+            part.training = False
+        for weight in trainable:
+            weight.requires_grad_(False)
         yield
     finally:
-        for part, training in modes:
-            part.training = training
+        for part in training:
+            part.training = True
         for weight in trainable:
             weight.requires_grad_(True)

@@ -30,13 +30,20 @@ class Kind(StrEnum):
 def list_things(
     kind: Annotated[Kind, typer.Argument(show_default=False)],
     name: Annotated[str | None, typer.Argument(help="One of them, in full.", show_default=False)] = None,
+    costs: Annotated[bool, typer.Option("--costs", help="Methods: the passes of every step, by data set.")] = False,
 ) -> None:
     """List methods, data sets or protocols; with a name, every setting of it and where that comes from."""
     from rich.console import Console
 
+    from bench.errors import BenchError
+
+    if costs and kind is not Kind.METHODS:
+        raise BenchError(
+            f"--costs says what the steps of methods cost, and {kind} have none: bench list methods --costs"
+        )
     console = Console()
     with console.status("looking"):
-        parts = list(LISTS[kind](name))
+        parts = list(_costs(name) if costs else LISTS[kind](name))
     for part in parts:
         console.print(part, highlight=False)
 
@@ -56,7 +63,7 @@ def _methods(name: str | None) -> Iterator[RenderableType]:
         table.add_row(*_method_row(entry))
     yield table
     yield "\n[dim]A pass is a forward pass of the encoder on one image; a backward pass counts two.[/]"
-    yield "[dim]Settings of a method: bench list methods NAME[/]"
+    yield "[dim]By data set: bench list methods --costs; settings of a method: bench list methods NAME[/]"
 
 
 def _method_row(entry: MethodEntry) -> tuple[str, ...]:
@@ -69,6 +76,22 @@ def _method_row(entry: MethodEntry) -> tuple[str, ...]:
     except BenchError as error:
         return entry.name, f"[red]broken: {escape(str(error))}[/]", "", "", escape(entry.origin)
     return entry.name, escape(method.summary), ", ".join(method.PAPER), _cost(method), escape(entry.origin)
+
+
+def _costs(name: str | None) -> Iterator[RenderableType]:
+    from bench.perf.costs import costs
+    from bench.registry import Registry
+
+    registry = Registry.discover()
+    table = borderless("method", "data set", "schedule", "forward", "backward to input", "full backward", "total")
+    for column in table.columns[3:]:
+        column.justify = "right"
+    for entry in registry.entries if name is None else (registry.find(name),):
+        if entry.problem is None or name is not None:
+            for cost in costs(entry.load()):
+                table.add_row(*cost.cells)
+    yield table
+    yield "\n[dim]Passes of the encoder per image and step. In the total a full backward pass counts two.[/]"
 
 
 def _settings(method: type[Method[Any]]) -> dict[str, MethodConfig]:

@@ -14,6 +14,7 @@ from bench.cli.doctor import doctor
 from bench.cli.failures import explained
 from bench.cli.listing import list_things
 from bench.cli.options import takes_sweep
+from bench.cli.perf import perf
 from bench.cli.plan import plan
 from bench.cli.run import run
 from bench.cli.why import why
@@ -108,6 +109,7 @@ add("run", takes_sweep(run))
 add("plan", takes_sweep(plan))
 add("why", takes_sweep(why))
 add("list", list_things)
+add("perf", perf)
 add("doctor", doctor)
 add_declared()
 

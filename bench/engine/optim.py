@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any
 
 import torch
@@ -102,15 +103,23 @@ class Lars(torch.optim.Optimizer):
 def scaled_gradients(weights: list[Tensor], lr: float | Tensor, decay: float, form: LarsForm) -> list[Tensor]:
     """The step r (g + l w) for each of `weights`, gradients taken from `.grad`; g itself for excluded ones."""
     gradients = [weight.grad for weight in weights if weight.grad is not None]
+    included = [not form.exclude_vectors or weight.ndim != 1 for weight in weights]
+    matrices = list(compress(weights, included))
+    directions = iter(scaled(matrices, list(compress(gradients, included)), lr, decay, form) if matrices else [])
+    return [next(directions) if own else gradient for own, gradient in zip(included, gradients, strict=True)]
+
+
+def scaled(
+    weights: list[Tensor], gradients: list[Tensor], lr: float | Tensor, decay: float, form: LarsForm
+) -> list[Tensor]:
+    """The step r (g + l w) for each of `weights`, none of them excluded."""
     size = torch.stack(torch._foreach_norm(weights))
     slope = torch.stack(torch._foreach_norm(gradients))
-    scaled = (size > form.smallest_norm) & (slope > form.smallest_norm)
-    ratio = torch.where(scaled, trust(size, slope, lr, decay, form), 1.0)
-    shrink = decay * (scaled | form.decay_at_zero_norm).to(ratio)
+    moved = (size > form.smallest_norm) & (slope > form.smallest_norm)
+    ratio = torch.where(moved, trust(size, slope, lr, decay, form), 1.0)
+    shrink = decay * (moved | form.decay_at_zero_norm).to(ratio)
     pulls = torch._foreach_mul(weights, list(shrink.unbind()))
-    directions = torch._foreach_mul(torch._foreach_add(gradients, pulls), list(ratio.unbind()))
-    excluded = [form.exclude_vectors and weight.ndim == 1 for weight in weights]
-    return [g if plain else d for plain, g, d in zip(excluded, gradients, directions, strict=True)]
+    return list(torch._foreach_mul(torch._foreach_add(gradients, pulls), list(ratio.unbind())))
 
 
 def trust(size: Tensor, slope: Tensor, lr: float | Tensor, decay: float, form: LarsForm) -> Tensor:

@@ -1,0 +1,1 @@
+"""How fast a training step is, and how fast the hardware would let it be."""

@@ -1,0 +1,154 @@
+"""Measuring a method: step, views and bare passes in interleaved rounds, with and without deterministic mode."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from bench.contract import Passes
+from bench.data.profiles import DataProfile
+from bench.grammar import Spec
+from bench.perf.arithmetic import Bare, Rates, Round, Speed, Work, speed
+from bench.perf.conditions import Conditions
+from bench.perf.probes import each, flops_of, forget_peak_memory, peak_memory_mb, rates, seconds, traffic_of
+from bench.perf.subject import Action, BarePasses, Subject, method_for, views_of
+from bench.provenance import commit, context
+
+WARM_UP = 2
+"""Steps that are not measured: kernels are chosen and memory is allocated in them."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A row of the table.
+
+    Attributes:
+        method, dataset: what was measured.
+        batch_size: images per step.
+        conditions: under which.
+        rounds: how often.
+        passes: per image and step, in forward passes; None where the method does not say.
+        speed: of the step.
+        rates: of the device.
+        peak_memory_mb: of the step on a GPU; of the whole process on a CPU.
+    """
+
+    method: str
+    dataset: str
+    batch_size: int
+    conditions: Conditions
+    rounds: int
+    passes: float | None
+    speed: Speed
+    rates: Rates
+    peak_memory_mb: float
+
+    def row(self) -> dict[str, Any]:
+        """One flat row, with the context that its numbers belong to."""
+        with self.conditions.hold():
+            about = asdict(context(self.conditions.device))
+        return {
+            "method": self.method,
+            "dataset": self.dataset,
+            "batch_size": self.batch_size,
+            "precision": str(self.conditions.precision),
+            "rounds": self.rounds,
+            "passes": self.passes,
+            **asdict(self.speed),
+            "matrix_rate": self.rates.matrix,
+            "copy_rate": self.rates.copy,
+            "peak_memory_mb": self.peak_memory_mb,
+            "commit": commit(),
+            **{f"context_{name}": value for name, value in about.items()},
+        }
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A subject with all that is timed of it."""
+
+    subject: Subject
+    views: Action
+    bare: BarePasses
+
+    @classmethod
+    def of(cls, spec: Spec, profile: DataProfile, conditions: Conditions, batch_size: int | None) -> Bench:
+        """Built under `conditions`."""
+        with conditions.hold():
+            subject = Subject(method_for(spec, profile, batch_size), profile, conditions.device)
+            return cls(subject, views_of(subject), BarePasses.of(subject.encoder(), subject.pixels))
+
+    @property
+    def passes(self) -> Passes | None:
+        """That the method declares."""
+        return self.subject.method.passes()
+
+    def work(self) -> Work:
+        """Of the bare passes; FLOPs are those of a forward pass, of which a full backward has twice as many."""
+        flops = flops_of(self.bare.forward)
+        return Work(self.subject.batch_size, Bare(flops, 2 * flops, 3 * flops), each(traffic_of, self.bare))
+
+    def round(self, conditions: Conditions) -> Round:
+        """Everything once; bare passes as often as the step makes them, so that both see the same noise."""
+        counts, bare, device = self.passes or Passes(1, 1, 1), self.bare, conditions.device
+        alone = counts.forward - counts.backward_input - counts.backward
+        with conditions.hold():
+            return Round(
+                step=seconds(self.subject.step, device),
+                views=seconds(self.views, device),
+                bare=Bare(
+                    forward=seconds(bare.forward, device, _repeats(alone)),
+                    to_input=seconds(bare.to_input, device, _repeats(counts.backward_input)),
+                    full=seconds(bare.full, device, _repeats(counts.backward)),
+                ),
+            )
+
+    def peak_memory(self, conditions: Conditions) -> float:
+        """Of one step, in MiB."""
+        forget_peak_memory(conditions.device)
+        with conditions.hold():
+            self.subject.step()
+        return peak_memory_mb(conditions.device)
+
+
+def _repeats(count: float) -> int:
+    return max(1, math.ceil(count))
+
+
+def measured(
+    spec: Spec, profile: DataProfile, conditions: Conditions, rounds: int, batch_size: int | None = None
+) -> Iterator[Measured]:
+    """A row without and one with deterministic mode, their rounds interleaved.
+
+    Args:
+        spec: the method, and options of it.
+        profile: the data set whose image size and settings are taken; its images are not read.
+        conditions: device, precision and threads.
+        rounds: how often everything is measured.
+        batch_size: instead of the settings' own.
+
+    Raises:
+        BenchError: for a method that cannot be found, set or measured.
+    """
+    modes = [replace(conditions, deterministic=deterministic) for deterministic in (False, True)]
+    bench = Bench.of(spec, profile, conditions, batch_size)
+    for _ in range(WARM_UP):
+        for mode in modes:
+            bench.round(mode)
+    found = [[bench.round(mode) for mode in modes] for _ in range(rounds)]
+    with conditions.hold():
+        work, best = bench.work(), rates(conditions)
+    for mode, own in zip(modes, zip(*found, strict=True), strict=True):
+        yield Measured(
+            method=spec.text,
+            dataset=profile.name,
+            batch_size=bench.subject.batch_size,
+            conditions=mode,
+            rounds=rounds,
+            passes=bench.passes.total if bench.passes else None,
+            speed=speed(own, bench.passes, work, best),
+            rates=best,
+            peak_memory_mb=bench.peak_memory(mode),
+        )

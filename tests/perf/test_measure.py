@@ -1,0 +1,116 @@
+"""`bench perf`: it measures a real step and real passes, and leaves nothing behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from bench.data.profiles import profile_of
+from bench.grammar import parse_spec
+from bench.perf.conditions import Conditions, Precision
+from bench.perf.measure import Bench
+from bench.perf.probes import flops_of, traffic_of
+from bench.perf.subject import method_for, recorded_views
+from tests.cli.runner import invoke
+
+DIGITS = profile_of("digits")
+POSITIVE = ("step_ms", "floor_ms", "ratio", "images_per_s", "views_ms", "flops", "matrix_share", "copy_share")
+QUICK_NCP = "ncp[clusters=3]"
+
+
+def bench_of(text: str, batch_size: int = 16) -> Bench:
+    return Bench.of(parse_spec(text), DIGITS, Conditions(), batch_size)
+
+
+class TestCommand:
+    def test_it_prints_and_writes_positive_numbers_for_both_modes(self, tmp_path: Path) -> None:
+        out = tmp_path / "perf.parquet"
+        code, text, err = invoke(
+            "perf", "simclr", "--steps", "2", "--batch-size", "16", "--device", "cpu", "--out", str(out)
+        )
+        assert code == 0, err
+        for quantity in ("step / floor", "images/s", "% of matmul rate", "peak memory, MiB"):
+            assert quantity in text
+        rows = pd.read_parquet(out)
+        assert list(rows["method"]) == ["simclr"] * 2
+        assert list(rows["context_deterministic"]) == [False, True]
+        assert set(rows["batch_size"]) == {16}
+        assert (rows[list(POSITIVE)] > 0).all(axis=None)
+
+    @pytest.mark.parametrize(
+        ("arguments", "told"),
+        [
+            (["nonesuch"], "unknown method 'nonesuch'"),
+            (["simclr", "--datasets", "nonesuch"], "unknown data set 'nonesuch'"),
+            (["amoc", "--datasets", "stl10"], "no settings for 'stl10'"),
+            (["simclr[epochs=none]"], "epochs"),
+        ],
+    )
+    def test_what_cannot_be_measured_is_said(self, arguments: list[str], told: str) -> None:
+        code, _, err = invoke("perf", *arguments, "--device", "cpu")
+        assert code == 2
+        assert told in err
+
+    @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+    def test_a_device_that_is_not_there(self) -> None:
+        assert "'cuda'" in invoke("perf", "simclr", "--device", "cuda")[2]
+
+
+class TestBench:
+    @pytest.mark.parametrize(("text", "views"), [("simclr", 2), (QUICK_NCP, 1), ("amoc", 2)])
+    def test_it_times_the_augmentations_of_the_step(self, text: str, views: int) -> None:
+        bench = bench_of(text)
+        with recorded_views() as calls:
+            bench.views()
+        assert len(calls) == views
+        assert all(pixels.shape == (16, 3, 8, 8) for _, pixels in calls)
+
+    def test_bare_passes_leave_the_network_as_it_was(self) -> None:
+        bench = bench_of("amoc")
+        net = bench.subject.net
+        before = {name: value.clone() for name, value in net.state_dict().items()}
+        gradients = [weight.grad for weight in net.parameters()]
+        for act in (bench.bare.forward, bench.bare.to_input, bench.bare.full):
+            act()
+        assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+        assert all(a is b for a, b in zip(gradients, (weight.grad for weight in net.parameters()), strict=True))
+
+    def test_a_step_trains(self) -> None:
+        bench = bench_of("simclr")
+        before = [weight.clone() for weight in bench.subject.net.parameters()]
+        bench.subject.step()
+        pairs = zip(before, bench.subject.net.parameters(), strict=True)
+        assert not any(torch.equal(old, new) for old, new in pairs)
+
+    def test_work_is_counted_not_guessed(self) -> None:
+        work = bench_of("simclr").work()
+        assert work.flops.forward > 16 * 2 * 3 * 9 * 16 * 64, "more than its stem"
+        assert work.flops.full == 3 * work.flops.forward
+        assert work.traffic.forward < work.traffic.to_input < work.traffic.full
+
+
+def test_flops_and_bytes_of_a_matrix_product() -> None:
+    a, b = torch.ones(4, 8), torch.ones(8, 2)
+    assert flops_of(lambda: a @ b) == 2 * 4 * 8 * 2
+    assert traffic_of(lambda: (a @ b).T) == 4 * (4 * 8 + 8 * 2 + 4 * 2)
+
+
+@pytest.mark.parametrize("precision", Precision)
+def test_conditions_hold_inside_alone(precision: Precision) -> None:
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.allow_tf32
+    with Conditions(precision=precision, threads=1).hold():
+        assert torch.get_num_threads() == 1
+        assert torch.are_deterministic_algorithms_enabled()
+        assert torch.backends.cudnn.allow_tf32 == (precision is Precision.TF32)
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+        assert product.dtype is (torch.bfloat16 if precision is Precision.BF16 else torch.float32)
+    after = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.allow_tf32
+    assert after == before
+
+
+def test_a_batch_size_replaces_the_settings_own() -> None:
+    assert method_for(parse_spec("simclr"), DIGITS, 24).config.batch_size == 24
+    assert method_for(parse_spec("simclr"), DIGITS).config.batch_size == 128
