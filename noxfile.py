@@ -50,6 +50,13 @@ def demo(session: nox.Session) -> None:
 
 
 @nox.session
+def kills(session: nox.Session) -> None:
+    """Study: a run that is killed at 20 moments ends with the bits of a straight one."""
+    install(session)
+    session.run("pytest", "tests/executors/test_safety.py", "-k", "kill_9", env={**ONE_THREAD, "BENCH_KILLS": "20"})
+
+
+@nox.session
 def held_out(session: nox.Session) -> None:
     """Study: accuracies on the held-out slice of `digits`, from which its settings were chosen."""
     install(session)

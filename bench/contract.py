@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -121,6 +121,50 @@ Record = Callable[[Mapping[str, Any]], None]
 
 
 @dataclass(frozen=True)
+class Checkpoint:
+    """A training in mid-course, such that the rest of it depends on nothing else.
+
+    Attributes:
+        tensors: by name, on any device.
+        facts: JSON data.
+    """
+
+    tensors: Mapping[str, Tensor]
+    facts: Mapping[str, Any]
+
+
+class Checkpoints(Protocol):
+    """Where a training leaves its checkpoints. A method that asks for the latest one promises to look after them."""
+
+    def latest(self) -> Checkpoint | None:
+        """The checkpoint to go on from, its tensors on the CPU; None at the start."""
+        ...
+
+    def due(self) -> bool:
+        """Whether it is time for another one; cheap enough to be asked after every step."""
+        ...
+
+    def keep(self, checkpoint: Checkpoint) -> None:
+        """Keep a checkpoint. Raises `Interrupted` if the run is to end here."""
+        ...
+
+
+class NoCheckpoints:
+    """Keeps none."""
+
+    def latest(self) -> Checkpoint | None:
+        """There is none."""
+        return None
+
+    def due(self) -> bool:
+        """Never."""
+        return False
+
+    def keep(self, checkpoint: Checkpoint) -> None:
+        """Drop it."""
+
+
+@dataclass(frozen=True)
 class Run:
     """Everything a method may know of the run it is part of.
 
@@ -130,6 +174,7 @@ class Run:
         upstream: the encoders that `requires` asked for, frozen and in eval mode.
         report: progress.
         record: facts that the store keeps.
+        checkpoints: where a training can be resumed from.
     """
 
     randomness: Randomness
@@ -137,6 +182,7 @@ class Run:
     upstream: Mapping[str, Encoder]
     report: Report
     record: Record
+    checkpoints: Checkpoints = field(default_factory=NoCheckpoints)
 
 
 ConfigT = TypeVar("ConfigT", bound=MethodConfig)

@@ -22,6 +22,18 @@ class StageError(Exception):
     """A stage that could not finish (a NaN, a method that raised): its cell becomes a failed row, the exit code 1."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """The run was asked to end, by SIGTERM or Ctrl-C, and what could be kept is kept.
+
+    Attributes:
+        signal: the number of the signal.
+    """
+
+    def __init__(self, signal: int) -> None:
+        super().__init__(signal)
+        self.signal = signal
+
+
 def unknown(kind: str, name: str, choices: Iterable[str]) -> BenchError:
     """The error for a name that is not among `choices`, with the closest one suggested.
 

@@ -6,14 +6,18 @@
     OUT/findings/KEY-HASH.txt    what was noticed when a finished stage was computed again
     OUT/rows/CELL-TIME.parquet   one row per file; the newest of a cell counts
     OUT/logs/KEY.log             the traceback of a failure
+    OUT/checkpoints/KEY/         the last two checkpoints of a stage that is not finished: NUMBER-SHA256.safetensors
+    OUT/locks/KEY.lock           locked by the process that works on a stage
 
-Two processes may write at once: everything is written under OUT/tmp and renamed into place, and whoever comes second
-with a stage that is already there drops its copy. Nothing that is read is ever unpickled.
+Several processes may write at once: everything is written under OUT/tmp and renamed into place, whoever works on a
+stage holds its lock, and where a file system has no locks, whoever comes second drops its copy. Nothing that is read
+is ever unpickled.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -40,6 +44,8 @@ STAGE = "stage.json"
 OUTCOMES = "outcomes.parquet"
 CORRECT = "correct"
 """The one column of outcomes: whether the image is classified correctly under the attack."""
+CHECKPOINTS_KEPT = 2
+"""Of a stage: one may be torn."""
 ABANDONED = 24 * 3600
 """Age in seconds at which what lies in `tmp` belongs to no living process."""
 
@@ -52,6 +58,8 @@ class Folder(StrEnum):
     FINDINGS = "findings"
     ROWS = "rows"
     LOGS = "logs"
+    CHECKPOINTS = "checkpoints"
+    LOCKS = "locks"
     TMP = "tmp"
 
 
@@ -205,6 +213,60 @@ class Store:
             f"command again, or compute everything once more with --rerun."
         )
 
+    # Stages at work.
+
+    @contextmanager
+    def lock(self, key: str) -> Iterator[bool]:
+        """Hold a stage's lock as long as the block lasts, or yield False at once if another process holds it.
+
+        The kernel releases it when its process dies, however it dies. The file goes once the stage is finished:
+        whoever still waits for it then finds the product.
+        """
+        path = self.root / Folder.LOCKS / f"{key}.lock"
+        with _explained(self.root):
+            file = path.open("wb")
+        with file:
+            held = _locked(file.fileno())
+            try:
+                yield held
+            finally:
+                if held and self.has(key):
+                    path.unlink(missing_ok=True)
+
+    def is_free(self, key: str) -> bool:
+        """Whether nobody works on a stage."""
+        with self.lock(key) as free:
+            return free
+
+    def put_checkpoint(self, key: str, content: bytes) -> None:
+        """Keep a checkpoint, and the one before it."""
+        folder = self._checkpoints(key)
+        with _explained(self.root):
+            folder.mkdir(exist_ok=True)
+            before = _listed(folder)
+            number = 1 + max((_number(path) for path in before), default=0)
+            self._place(content, folder / f"{number:08}-{_sha256(content)}.safetensors")
+            for path in before[: 1 - CHECKPOINTS_KEPT]:
+                path.unlink(missing_ok=True)
+
+    def checkpoints(self, key: str) -> Iterator[bytes]:
+        """The checkpoints of a stage that are as they were written, the latest first; none from before its product."""
+        finished = _changed_at(self.stage(key) / STAGE)
+        for path in reversed(_listed(self._checkpoints(key))):
+            with suppress(OSError):
+                if path.stat().st_mtime <= finished:
+                    return
+                content = path.read_bytes()
+                if path.stem.partition("-")[2] == _sha256(content):
+                    yield content
+
+    def forget_checkpoints(self, key: str) -> None:
+        """The stage is finished."""
+        _remove(self._checkpoints(key))
+
+    def _checkpoints(self, key: str) -> Path:
+        return self.root / Folder.CHECKPOINTS / key
+
     # Failures and findings.
 
     def log(self, key: str) -> Path:
@@ -347,6 +409,33 @@ def _explanation(root: Path, error: OSError) -> str:
         )
     reason = os.strerror(error.errno) if error.errno else str(error)
     return f"cannot write results to '{root}': {reason}. Name a folder that can be written with --out."
+
+
+def _locked(file: int) -> bool:
+    """Whether the lock of an open file could be had; as if, where the file system has none."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in (errno.EWOULDBLOCK, errno.EACCES)
+    return True
+
+
+def _changed_at(path: Path) -> float:
+    """When a file was written, in seconds; 0 if it is not there."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _number(path: Path) -> int:
+    """The number of a checkpoint; 0 for a stranger."""
+    number = path.name.partition("-")[0]
+    return int(number) if number.isdecimal() else 0
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def _listed(folder: Path) -> list[Path]:

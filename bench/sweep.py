@@ -30,6 +30,8 @@ class Schedule(StrEnum):
 
 
 SHORT_EPOCHS = 20
+UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
+"""Seconds per unit of time."""
 
 
 def _joined(value: object) -> object:
@@ -94,8 +96,19 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _seconds(value: object) -> object:
+    """`2m` is 120."""
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", value.strip())
+    if match is None:
+        raise ValueError("times are 30s, 2m or 1h")
+    return float(match[1]) * UNITS[match[2]]
+
+
 CommaList = Annotated[str, BeforeValidator(_joined), Field(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0, allow_inf_nan=False)]
 Seeds = Annotated[tuple[int, ...], BeforeValidator(_counted), AfterValidator(_distinct)]
 
 
@@ -128,6 +141,8 @@ class Sweep(BaseModel):
     """The store."""
     data_dir: Path = Field(default_factory=default_data_dir)
     """Where downloaded data sets lie."""
+    checkpoint_every: Seconds = 120.0
+    """From one checkpoint of a pre-training to the next: `30s`, `2m`, `1h`, or seconds. No number depends on it."""
     rerun: bool = False
     """Compute finished stages again and compare."""
 

@@ -59,3 +59,48 @@ def write_method(
     path = folder / (file or f"{name}.py")
     path.write_text(METHOD.substitute(name=name, body=body, more=more, imports=imports))
     return str(path)
+
+
+TRAINED = """
+import os, time
+from torch import optim, rand_like
+from torch.nn.functional import mse_loss
+from bench.config import TrainingConfig
+from bench.engine.loop import TrainingMethod
+from bench.engine.schedules import WarmupCosine
+from bench.models.encoder import resnet_encoder
+
+class Settings(TrainingConfig):
+    pass
+
+class Trained(TrainingMethod[Settings, object]):
+    name = "trained"
+    Config = Settings
+    QUICK = {"digits": Settings(epochs=3, batch_size=8)}
+
+    def step(self, net, batch, update):
+        noise = 0.1 * rand_like(batch.pixels)  # From the global generator.
+        update(mse_loss(net(batch.pixels + noise), net(batch.pixels).detach()) + net(batch.pixels).square().mean())
+        if path := os.environ.get("STEPS"):
+            with open(path, "a") as file:
+                file.write(f"{batch.epoch} {batch.step}\\n")
+            time.sleep(0.1)
+    def build(self, images, run):
+        return self.encoder(images.profile)
+    def encoder(self, profile):
+        return resnet_encoder("small", profile)
+    def optimiser(self, net):
+        return optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    def learning_rate(self):
+        return WarmupCosine(peak=0.1, warmup_epochs=0)
+    def export(self, net):
+        return net
+"""
+"""A method on the training loop that writes down its steps: 15 of them with 40 images."""
+
+
+def write_trained(folder: Path) -> str:
+    """Write the method `trained`; returns how to call it."""
+    path = folder / "trained.py"
+    path.write_text(TRAINED)
+    return f"{path}:Trained"

@@ -283,3 +283,45 @@ class TestFullDisk:
         assert not store.has("k")
         assert store.latest_rows() == {}
         assert store.failure("k") is None
+
+
+class TestLocks:
+    def test_a_stage_has_one_worker_at_a_time(self, store: Store) -> None:
+        with store.lock("k") as first, store.lock("k") as second, store.lock("other") as third:
+            assert (first, second, third) == (True, False, True)
+            assert not store.is_free("k")
+        assert store.is_free("k")
+
+    def test_the_file_goes_with_the_finished_stage(self, store: Store) -> None:
+        with store.lock("k"):
+            store.put("k", RECORD, {})
+        assert list((store.root / "locks").iterdir()) == []
+
+    def test_a_file_system_without_locks_is_no_obstacle(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        def flock(*_: Any) -> None:
+            raise OSError(errno.ENOLCK, "No locks available")
+
+        monkeypatch.setattr("fcntl.flock", flock)
+        with store.lock("k") as first, store.lock("k") as second:
+            assert first and second
+
+
+class TestCheckpoints:
+    def test_two_are_kept_the_latest_first(self, store: Store) -> None:
+        for content in (b"one", b"two", b"three"):
+            store.put_checkpoint("k", content)
+        assert list(store.checkpoints("k")) == [b"three", b"two"]
+        store.forget_checkpoints("k")
+        assert list(store.checkpoints("k")) == []
+
+    def test_a_changed_one_is_none(self, store: Store) -> None:
+        for content in (b"one", b"two"):
+            store.put_checkpoint("k", content)
+        max((store.root / "checkpoints" / "k").iterdir()).write_bytes(b"twO")
+        assert list(store.checkpoints("k")) == [b"one"]
+
+    def test_those_from_before_the_product_are_none(self, store: Store) -> None:
+        store.put_checkpoint("k", b"one")
+        store.put("k", RECORD, {})
+        os.utime(store.stage("k") / "stage.json")
+        assert list(store.checkpoints("k")) == []

@@ -109,3 +109,16 @@ def test_bad_files_are_named(tmp_path: Path, content: str | None, message: str) 
         file.write_text(content)
     with pytest.raises(BenchError, match=message):
         Sweep.from_toml(file)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("2m", 120), ("1s", 1), ("0s", 0), ("90", 90), ("1.5h", 5400), (7, 7), (0.5, 0.5)]
+)
+def test_times_have_a_unit(text: Any, seconds: float) -> None:
+    assert Sweep.of(methods="ncp", checkpoint_every=text).checkpoint_every == seconds
+
+
+@pytest.mark.parametrize("text", ["soon", "-1s", "", "2 days", -3])
+def test_other_times_are_refused(text: Any) -> None:
+    with pytest.raises(BenchError, match="checkpoint"):
+        Sweep.of(methods="ncp", checkpoint_every=text)

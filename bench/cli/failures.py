@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +12,16 @@ from enum import IntEnum
 
 import typer
 
-from bench.errors import BenchError
+from bench.errors import BenchError, Interrupted
 
 DEBUG = "BENCH_DEBUG"
 """Environment variable: set to 1, errors are raised as they are."""
+
+
+INTERRUPTION = (
+    "interrupted: finished stages are kept, and the same command goes on where it stopped; "
+    "a pre-training does so from its latest checkpoint."
+)
 
 
 class ExitCode(IntEnum):
@@ -24,6 +31,7 @@ class ExitCode(IntEnum):
     FAILED = 1
     BAD_INPUT = 2
     INTERRUPTED = 130
+    TERMINATED = 143
 
 
 @contextmanager
@@ -31,7 +39,7 @@ def explained() -> Iterator[None]:
     """Turn what is raised inside into a paragraph on stderr and an exit code.
 
     Raises:
-        typer.Exit: with 2 for bad input, 130 for Ctrl-C, 1 for anything unforeseen.
+        typer.Exit: with 2 for bad input, 130 for Ctrl-C, 143 for SIGTERM, 1 for anything unforeseen.
     """
     if os.environ.get(DEBUG) == "1":
         yield
@@ -43,13 +51,17 @@ def explained() -> Iterator[None]:
     except BenchError as error:
         raise _exit(f"error: {error}", ExitCode.BAD_INPUT) from error
     except KeyboardInterrupt as error:
-        text = "interrupted: finished stages are kept, and the same command goes on where it stopped."
-        raise _exit(f"\n{text}", ExitCode.INTERRUPTED) from error
+        raise _exit(f"\n{INTERRUPTION}", _interruption(error)) from error
     except OSError as error:
         raise _exit(f"error: {_reason(error)}", ExitCode.BAD_INPUT) from error
     except Exception as error:
         text = f"unforeseen {type(error).__name__}: {error}. Set {DEBUG}=1 to see where it happened."
         raise _exit(f"error: {text}", ExitCode.FAILED) from error
+
+
+def _interruption(error: KeyboardInterrupt) -> ExitCode:
+    by_sigterm = isinstance(error, Interrupted) and error.signal == signal.SIGTERM
+    return ExitCode.TERMINATED if by_sigterm else ExitCode.INTERRUPTED
 
 
 def _exit(text: str, code: ExitCode) -> typer.Exit:

@@ -28,6 +28,7 @@ STYLES = {
     StageState.DONE: "green",
     StageState.CACHED: "cyan",
     StageState.RUNNING: "yellow",
+    StageState.ELSEWHERE: "blue",
     StageState.FAILED: "bold red",
     StageState.BLOCKED: "red",
 }
@@ -116,6 +117,8 @@ class Tally:
         style, label = STYLES.get(event.state, ""), escape(self.plan.stages[event.key].label)
         if event.state is StageState.DONE:
             return f"[{style}]{event.state:7}[/] {label}  [dim]{spell(self.seconds(event.key))}[/]"
+        if event.state is StageState.ELSEWHERE:
+            return f"[{style}]waiting[/] for {label}: {escape(event.message)}"
         if event.state is StageState.FAILED:
             text = escape(f"{event.message} (log: {log_of(event.key)})")
             return f"[{style}]{event.state:7}[/] {label}: {text}"
@@ -178,7 +181,7 @@ class LiveDisplay:
     def __call__(self, event: Event) -> None:
         """Take in an event."""
         is_news = self.tally.take(event)
-        if event.state is StageState.RUNNING:
+        if event.state in (StageState.RUNNING, StageState.ELSEWHERE):
             self._advance(event)
         elif event.ended and is_news:
             self._end(event)

@@ -14,6 +14,7 @@ from bench.config import TrainingConfig
 from bench.contract import Encoder, Method, Run, UnlabelledImages
 from bench.data.views import pixels_of
 from bench.engine.schedules import Schedule
+from bench.engine.state import Averages, TrainingState
 from bench.errors import StageError
 from bench.randomness import Randomness
 
@@ -55,7 +56,7 @@ class TrainingMethod(Method[TrainingConfigT], Generic[TrainingConfigT, NetT]):
     """A method whose file holds only its algorithm.
 
     The method itself never changes. All that training changes is a parameter or buffer of the network that `build`
-    returns, so that its state_dict is the whole state.
+    returns, so that its state_dict is the whole state, and a training that was interrupted goes on from it.
     """
 
     drop_last: bool = True
@@ -85,7 +86,7 @@ class TrainingMethod(Method[TrainingConfigT], Generic[TrainingConfigT, NetT]):
         """Called once on the device before the first epoch, never on a resume."""
 
     def before_epoch(self, net: NetT, images: UnlabelledImages, run: Run, epoch: int) -> Tensor | None:
-        """Called before each epoch; may return the epoch's order (int64 indices of any length)."""
+        """Called before each epoch, unless it is resumed; may return its order (int64 indices of any length)."""
 
     def pretrain(self, images: UnlabelledImages, run: Run) -> Encoder:
         """Run the loop; see `Method.pretrain`."""
@@ -93,31 +94,47 @@ class TrainingMethod(Method[TrainingConfigT], Generic[TrainingConfigT, NetT]):
 
 
 def train(method: TrainingMethod[TrainingConfigT, NetT], images: UnlabelledImages, run: Run) -> Encoder:
-    """Train `method` on `images` from scratch.
+    """Train `method` on `images`, from the latest checkpoint of the run or from scratch: to the bit the same.
 
     Raises:
         StageError: when an epoch's mean loss or the final encoder is not finite, the images do not fill a batch, or a
             step does not call `update` exactly once.
     """
-    epochs = method.config.epochs
     with run.randomness.as_global("initialisation"):
         net = method.build(images, run)
     net = net.to(run.device).to(memory_format=torch.channels_last)
-    method.prepare(net, images, run)
-    optimiser, schedule = method.optimiser(net), method.learning_rate()
-    for epoch in range(epochs):
-        net.train()
-        order = method.before_epoch(net, images, run, epoch)
-        batches = batches_of(default_order(images, run, epoch) if order is None else order, method)
-        averages = Averages()
-        update = optimiser_update(optimiser, averages)
-        for step, index in enumerate(batches):
-            set_learning_rate(optimiser, schedule(epoch, step, len(batches), epochs))
-            method.step(net, take(images, index, run.randomness, epoch, step), update)
-            run.report(epoch * len(batches) + step + 1, epochs * len(batches), f"epoch {epoch + 1}/{epochs}")
-        check_updates(method, averages.counts.get("loss", 0), len(batches))
-        run.record({"epoch": epoch, **finite(averages.means(), epoch)})
+    checkpoint = run.checkpoints.latest()
+    if checkpoint is None:
+        method.prepare(net, images, run)
+    state = TrainingState(net, method.optimiser(net))
+    if checkpoint is not None:
+        state.restore(checkpoint)
+    while state.epoch < method.config.epochs:
+        if state.step == 0:
+            net.train()
+            state.order = method.before_epoch(net, images, run, state.epoch)
+        train_epoch(method, images, run, state)
+        run.record({"epoch": state.epoch, **finite(state.averages.means(), state.epoch)})
+        state.end_epoch()
+    run.checkpoints.keep(state.checkpoint())
     return sound(method.export(net))
+
+
+def train_epoch(
+    method: TrainingMethod[TrainingConfigT, NetT], images: UnlabelledImages, run: Run, state: TrainingState[NetT]
+) -> None:
+    """The steps of an epoch that are still to be done."""
+    epoch, epochs, schedule = state.epoch, method.config.epochs, method.learning_rate()
+    batches = batches_of(default_order(images, run, epoch) if state.order is None else state.order, method)
+    update = optimiser_update(state.optimiser, state.averages)
+    for step in range(state.step, len(batches)):
+        set_learning_rate(state.optimiser, schedule(epoch, step, len(batches), epochs))
+        method.step(state.net, take(images, batches[step], run.randomness, epoch, step), update)
+        state.step = step + 1
+        run.report(epoch * len(batches) + step + 1, epochs * len(batches), f"epoch {epoch + 1}/{epochs}")
+        if run.checkpoints.due():
+            run.checkpoints.keep(state.checkpoint())
+    check_updates(method, state.averages.counts.get("loss", 0), len(batches))
 
 
 def default_order(images: UnlabelledImages, run: Run, epoch: int) -> Tensor:
@@ -155,29 +172,6 @@ def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
             group["lr"].fill_(rate)
         else:
             group["lr"] = rate
-
-
-class Averages:
-    """Means over an epoch, summed on the device so that no step waits for the host.
-
-    Attributes:
-        sums: by name, float64 scalars.
-        counts: by name, how often it was added: a part may be missing from some steps.
-    """
-
-    def __init__(self) -> None:
-        self.sums: dict[str, Tensor] = {}
-        self.counts: dict[str, int] = {}
-
-    def add(self, **values: Tensor) -> None:
-        """Add one step's values."""
-        for name, value in values.items():
-            self.sums[name] = self.sums.get(name, 0) + value.detach().double()
-            self.counts[name] = self.counts.get(name, 0) + 1
-
-    def means(self) -> dict[str, float]:
-        """The means so far, on the host."""
-        return {name: float(value) / self.counts[name] for name, value in self.sums.items()}
 
 
 def optimiser_update(optimiser: torch.optim.Optimizer, averages: Averages) -> Update:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bench.executors.events import StageState, Summary
+from bench.executors.events import UNFINISHED, StageState, Summary
 from bench.plan import Plan, Stage
 
 
@@ -32,8 +32,8 @@ class Agenda:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing waits or runs."""
-        return not {StageState.WAITING, StageState.RUNNING} & set(self.states.values())
+        """Whether nothing waits or runs, here or elsewhere."""
+        return not UNFINISHED & set(self.states.values())
 
     def next(self) -> Stage | None:
         """The most urgent stage whose upstreams are there, now running; None if there is none at the moment."""
@@ -48,8 +48,13 @@ class Agenda:
         upstream = self.plan.stages[key].upstream.values()
         return all(self.states[key] in (StageState.DONE, StageState.CACHED) for key in upstream)
 
+    def retry(self, is_free: Callable[[str], bool]) -> None:
+        """Let the stages that another run worked on wait for their turn, once nobody does."""
+        elsewhere = [key for key, state in self.states.items() if state is StageState.ELSEWHERE]
+        self.states.update({key: StageState.WAITING for key in elsewhere if is_free(key)})
+
     def end(self, key: str, state: StageState) -> list[str]:
-        """Note how a stage ended; the keys of those that can no longer run because of it, which are blocked now."""
+        """Note how an attempt ended; the keys of those that can no longer run because of it, which are blocked now."""
         self.states[key] = state
         if state is not StageState.FAILED:
             return []

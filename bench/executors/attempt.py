@@ -7,25 +7,30 @@ import traceback
 from collections.abc import Callable
 
 from bench.contract import Report
-from bench.errors import BenchError, StageError, StoreError
+from bench.errors import BenchError, Interrupted, StageError, StoreError
 from bench.executors.events import Event, Failure, Message, StageState
+from bench.executors.stop import Stop
 from bench.executors.work import Job, Site, perform
 
 REPORT_EVERY = 0.2
 """Seconds between two progress events of a stage."""
+REMARKS = {StageState.WAITING: "interrupted", StageState.ELSEWHERE: "another run works on it"}
+"""Said of a stage that did not end."""
 
 
-def attempt(job: Job, site: Site, send: Callable[[Event], None]) -> Message:
-    """Carry out a job; progress goes to `send`, the end is returned."""
+def attempt(job: Job, site: Site, send: Callable[[Event], None], stop: Stop) -> Message:
+    """Carry out a job; progress goes to `send`, the end is returned. One that was interrupted waits again."""
     try:
-        perform(job, site, _throttled(job.stage.key, send))
+        state = perform(job, site, _throttled(job.stage.key, send), stop)
+    except Interrupted:
+        state = StageState.WAITING
     except StoreError as error:
         return Failure(str(error), traceback.format_exc(), fatal=True)
     except (BenchError, StageError) as error:
         return Failure(str(error), traceback.format_exc())
     except (Exception, SystemExit) as error:
         return Failure(f"{type(error).__name__}: {error}", traceback.format_exc())
-    return Event(job.stage.key, StageState.DONE)
+    return Event(job.stage.key, state, message=REMARKS.get(state, ""))
 
 
 def _throttled(key: str, send: Callable[[Event], None]) -> Report:

@@ -8,14 +8,24 @@ from enum import StrEnum
 
 
 class StageState(StrEnum):
-    """Where a stage stands."""
+    """Where a stage stands.
+
+    Members:
+        WAITING: for its turn; again so after an interruption.
+        ELSEWHERE: another run works on it, whose product will be used.
+    """
 
     WAITING = "waiting"
     RUNNING = "running"
+    ELSEWHERE = "elsewhere"
     DONE = "done"
     CACHED = "cached"
     FAILED = "failed"
     BLOCKED = "blocked"
+
+
+UNFINISHED = frozenset({StageState.WAITING, StageState.RUNNING, StageState.ELSEWHERE})
+"""States from which a stage still gets further."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +49,7 @@ class Event:
     @property
     def ended(self) -> bool:
         """Whether the stage will say no more."""
-        return self.state not in (StageState.WAITING, StageState.RUNNING)
+        return self.state not in UNFINISHED
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,9 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING
 
-from bench.executors.events import Failure, Message
+from bench.errors import Interrupted
+from bench.executors.events import Event, Failure, Message, StageState
+from bench.executors.stop import Stop
 
 if TYPE_CHECKING:
     from bench.executors.work import Job, Site
@@ -28,7 +30,7 @@ START = (
 )
 """A worker's program. It does not import the caller's `__main__` again, as multiprocessing's spawn would, so that
 `bench.run` works in a script without a guard. Ctrl-C, which reaches all processes of a terminal, is the parent's
-business: it ends the workers."""
+business: it tells the workers, by SIGTERM."""
 STDERR = 2
 ORPHAN_CHECK = 1.0
 """Seconds between two looks of a worker at whether its parent is still there."""
@@ -58,11 +60,12 @@ class Worker:
             self.pipe.send(job)
 
     def take(self) -> Message:
-        """Its next message; a process that died has failed its stage."""
+        """Its next message; a process that died has failed its stage, unless it was asked to end."""
         try:
             message: Message = self.pipe.recv()
         except (EOFError, ConnectionError):
-            return _death(self.process.wait())
+            code = self.process.wait()
+            return Event(str(self.key), StageState.WAITING) if code == -signal.SIGTERM else _death(code)
         return message
 
     def end(self) -> None:
@@ -74,11 +77,16 @@ class Worker:
 
 @dataclass
 class Pool:
-    """Up to `size` workers on one site, started when they are first needed."""
+    """Up to `size` workers on one site, started when they are first needed.
+
+    Attributes:
+        told: whether the workers were told to end.
+    """
 
     site: Site
     size: int
     workers: list[Worker] = field(default_factory=list)
+    told: bool = False
 
     @property
     def has_room(self) -> bool:
@@ -94,17 +102,28 @@ class Pool:
         fit = [worker for worker in idle if worker in self.workers]
         (fit[0] if fit else self._hire()).give(job)
 
-    def messages(self) -> Iterator[tuple[str, Message]]:
-        """Waits for at least one message; yields them with the key of the stage. Ended stages free their worker."""
+    def messages(self, patience: float | None = None) -> Iterator[tuple[str, Message]]:
+        """Waits for a message, not longer than `patience` seconds; yields what came with the key of the stage.
+
+        Attempts that ended free their worker.
+        """
         busy = {worker.pipe: worker for worker in self._busy()}
-        for pipe in wait(list(busy)):
+        for pipe in wait(list(busy), patience):
             worker = busy[pipe]  # type: ignore[index]
             key, message = str(worker.key), worker.take()
-            if isinstance(message, Failure) or message.ended:
+            if isinstance(message, Failure) or message.state is not StageState.RUNNING:
                 worker.key = None
             if not worker.alive:
                 self._dismiss(worker)
             yield key, message
+
+    def ended(self) -> bool:
+        """Whether all workers have ended their step and kept it; the first call tells them to."""
+        if not self.told:
+            self.told = True
+            for worker in self._busy():
+                worker.process.terminate()
+        return not self._busy()
 
     def close(self) -> None:
         """End all workers, whatever they do."""
@@ -141,9 +160,13 @@ def main() -> None:
 
     pipe: Connection[Message, Job] = Connection(int(sys.argv[1]))
     site: Site = pipe.recv()  # type: ignore[assignment]
-    with suppress(EOFError, ConnectionError), site.settled():
+    stop = Stop()
+    with suppress(EOFError, ConnectionError, Interrupted), site.settled(), stop.listening(signal.SIGTERM):
         while True:
-            pipe.send(attempt(pipe.recv(), site, pipe.send))
+            with stop.at_once():
+                job = pipe.recv()
+            pipe.send(attempt(job, site, pipe.send, stop))
+            stop.forget()
 
 
 def _die_with(parent: int) -> None:

@@ -36,11 +36,13 @@ class Product:
         tensors: what other stages read.
         result: JSON data for its record.
         notes: further files, name to content.
+        earlier: seconds that earlier processes spent on it.
     """
 
     tensors: Tensors
     result: Mapping[str, Any] = field(default_factory=dict)
     notes: Mapping[str, bytes] = field(default_factory=dict)
+    earlier: float = 0.0
 
     def files(self, kind: StageKind) -> dict[str, bytes]:
         """Name and content of all its files."""

@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.errors import BenchError, StoreError
+from bench.errors import BenchError, Interrupted, StoreError
 from bench.executors.agenda import Agenda
 from bench.executors.events import Event, Failure, Listener, Message, StageState, Summary
 from bench.executors.rows import Ledger
+from bench.executors.stop import Stop
 from bench.plan import Plan, Stage, StageKind
 from bench.store import Store
 from bench.sweep import Sweep
 
 if TYPE_CHECKING:
+    from bench.executors.pool import Pool
     from bench.executors.work import Job, Site
 
 Handler = Callable[[str, Message], None]
 """Called with the key of a stage and what comes from it."""
+PATIENCE = 0.5
+"""Seconds between two looks at what other runs and signals want."""
 
 
 def execute(plan: Plan, store: Store, sweep: Sweep, listen: Listener) -> Summary:
     """Carry out what the store does not hold yet, and write a row for every cell.
 
-    A stage that fails is kept with its error; what needs it is blocked, and everything else goes on.
+    A stage that fails is kept with its error; what needs it is blocked, and everything else goes on. Stages that
+    another run works on are waited for.
 
     Raises:
+        Interrupted: after SIGTERM or Ctrl-C, once the steps at work are done and kept.
         BenchError: if the device is not there, or the store cannot be written.
     """
     agenda = Agenda(plan, (lambda _: False) if sweep.rerun else store.has)
@@ -34,8 +42,12 @@ def execute(plan: Plan, store: Store, sweep: Sweep, listen: Listener) -> Summary
     for key, state in agenda.states.items():
         if state is StageState.CACHED:
             conduct.tell(Event(key, state))
-    if not agenda.finished:
-        _work_off(agenda, store, sweep, conduct.handle)
+    stop = Stop()
+    with stop.listening(signal.SIGTERM, signal.SIGINT):
+        if not agenda.finished:
+            _work_off(agenda, store, sweep, conduct.handle, stop)
+    if stop.signal is not None and not agenda.finished:
+        raise Interrupted(stop.signal)
     return agenda.summary()
 
 
@@ -52,7 +64,7 @@ class _Conduct:
         if isinstance(message, Failure):
             self.fail(key, message)
             return
-        if message.ended:
+        if message.state is not StageState.RUNNING:
             self.agenda.end(key, message.state)
         self.tell(message)
 
@@ -72,16 +84,17 @@ class _Conduct:
         self.listen(event)
 
 
-def _work_off(agenda: Agenda, store: Store, sweep: Sweep, handle: Handler) -> None:
+def _work_off(agenda: Agenda, store: Store, sweep: Sweep, handle: Handler, stop: Stop) -> None:
+    from bench.executors.pool import Pool
     from bench.executors.work import Site
 
     device = available_device(sweep.device)
-    site = Site(store.root, sweep.data_dir, device, sweep.threads, sweep.rerun)
+    site = Site(store.root, sweep.data_dir, device, sweep.threads, sweep.rerun, sweep.checkpoint_every)
     workers = sweep.jobs or (1 if device.startswith("cuda") else sweep.workers)
     if workers == 1:
-        _inline(agenda, site, handle)
+        _inline(agenda, site, handle, stop)
     else:
-        _pooled(agenda, site, workers, handle)
+        _pooled(agenda, Pool(site, workers), handle, stop)
 
 
 def available_device(name: str) -> str:
@@ -104,29 +117,38 @@ def available_device(name: str) -> str:
     return name
 
 
-def _inline(agenda: Agenda, site: Site, handle: Handler) -> None:
+def _inline(agenda: Agenda, site: Site, handle: Handler, stop: Stop) -> None:
     from bench.executors.attempt import attempt
 
     with site.settled():
-        while stage := agenda.next():
+        while not agenda.finished and stop.signal is None:
+            agenda.retry(Store(site.out).is_free)
+            if (stage := agenda.next()) is None:
+                time.sleep(PATIENCE)
+                continue
             key = stage.key
             handle(key, Event(key, StageState.RUNNING))
-            handle(key, attempt(_job(agenda.plan, stage), site, lambda event: handle(event.key, event)))
+            handle(key, attempt(_job(agenda.plan, stage), site, lambda event: handle(event.key, event), stop))
 
 
-def _pooled(agenda: Agenda, site: Site, workers: int, handle: Handler) -> None:
-    from bench.executors.pool import Pool
-
-    pool = Pool(site, workers)
+def _pooled(agenda: Agenda, pool: Pool, handle: Handler, stop: Stop) -> None:
     try:
         while not agenda.finished:
-            while pool.has_room and (stage := agenda.next()):
-                pool.give(_job(agenda.plan, stage))
-                handle(stage.key, Event(stage.key, StageState.RUNNING))
-            for key, message in pool.messages():
+            if stop.signal is None:
+                _hand_out(agenda, pool, handle)
+            elif pool.ended():
+                break
+            for key, message in pool.messages(PATIENCE):
                 handle(key, message)
     finally:
         pool.close()
+
+
+def _hand_out(agenda: Agenda, pool: Pool, handle: Handler) -> None:
+    agenda.retry(Store(pool.site.out).is_free)
+    while pool.has_room and (stage := agenda.next()):
+        pool.give(_job(agenda.plan, stage))
+        handle(stage.key, Event(stage.key, StageState.RUNNING))
 
 
 def _job(plan: Plan, stage: Stage) -> Job:

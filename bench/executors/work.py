@@ -18,7 +18,10 @@ from bench.contract import Encoder, Method, Report
 from bench.data import loading
 from bench.data.profiles import profile_of
 from bench.errors import StageError
+from bench.executors.checkpoints import Keeper
+from bench.executors.events import StageState
 from bench.executors.product import HISTORY, Product, bits_of, sound, stored
+from bench.executors.stop import Stop
 from bench.keys import canonical, changed
 from bench.plan import MethodRef, Stage, StageKind
 from bench.planning import source_of
@@ -45,6 +48,7 @@ class Site:
         device: `cpu`, `cuda`, `cuda:1`.
         threads: CPU threads of the process.
         rerun: whether finished stages are computed again and compared.
+        checkpoint_every: seconds from one checkpoint of a pre-training to the next.
     """
 
     out: Path
@@ -52,6 +56,7 @@ class Site:
     device: str
     threads: int
     rerun: bool = False
+    checkpoint_every: float = 120.0
 
     @contextmanager
     def settled(self) -> Iterator[None]:
@@ -86,27 +91,49 @@ class Job:
     upstream_methods: Mapping[str, MethodRef]
 
 
+@dataclass(frozen=True)
+class Bench:
+    """What a stage has at hand while it is carried out: its site, and the ways to speak and to be spoken to."""
+
+    site: Site
+    report: Report
+    stop: Stop
+
+
 Compute: TypeAlias = Callable[[], Product]
 """A stage that has all it needs in memory. Only this is timed."""
 
 
-def perform(job: Job, site: Site, report: Report) -> None:
-    """Carry out a stage and store its product.
+def perform(job: Job, site: Site, report: Report, stop: Stop) -> StageState:
+    """Carry out a stage and store its product, unless another process did so or is about to.
 
     Raises:
+        Interrupted: if `stop` was asked for; a pre-training leaves a checkpoint.
         StoreError: if the store cannot be written.
         StageError: if its source changed since it was planned, or a finished stage has other bits now.
         Exception: whatever the stage itself raises.
     """
-    store, stage = Store(site.out), job.stage
-    if store.has(stage.key) and not site.rerun:
-        return  # Another process finished it in the meantime.
+    store, key = Store(site.out), job.stage.key
+    with store.lock(key) as free:
+        if not free:
+            return StageState.ELSEWHERE
+        if store.has(key) and not site.rerun:
+            return StageState.CACHED
+        _carry_out(job, store, Bench(site, report, stop))
+        store.forget_failure(key)
+        store.forget_checkpoints(key)
+        return StageState.DONE
+
+
+def _carry_out(job: Job, store: Store, bench: Bench) -> None:
+    stage, site = job.stage, bench.site
     check_source(stage)
-    compute = _PREPARE[stage.kind](job, store, site, report)
-    _forget_peak_memory(site.device)
-    began = time.perf_counter()
-    product = compute()
-    seconds = time.perf_counter() - began
+    with bench.stop.at_once():  # A training defers it.
+        compute = _PREPARE[stage.kind](job, store, bench)
+        _forget_peak_memory(site.device)
+        began = time.perf_counter()
+        product = compute()
+    seconds = product.earlier + time.perf_counter() - began
     record = {
         "kind": stage.kind,
         "label": stage.label,
@@ -127,7 +154,6 @@ def perform(job: Job, site: Site, report: Report) -> None:
         compare(stage, store, record)
     else:
         store.put(stage.key, record, product.files(stage.kind), replace=there)
-    store.forget_failure(stage.key)
 
 
 def check_source(stage: Stage) -> None:
@@ -164,8 +190,8 @@ def compare(stage: Stage, store: Store, record: Mapping[str, Any]) -> None:
         raise StageError(text)
 
 
-def _pretrain(job: Job, store: Store, site: Site, report: Report) -> Compute:
-    task = job.stage.task
+def _pretrain(job: Job, store: Store, bench: Bench) -> Compute:
+    key, task, site = job.stage.key, job.stage.task, bench.site
     method, pool = method_of(task.method), loading.pool(task.data, site.data_dir).to(site.device)
     upstream = {
         name: load_encoder(store, key, job.upstream_methods[key], site.device)
@@ -174,21 +200,23 @@ def _pretrain(job: Job, store: Store, site: Site, report: Report) -> Compute:
     history: list[Mapping[str, Any]] = []
 
     def compute() -> Product:
-        encoder = pretrain(method, pool.images, upstream, task.seed, report, history.append)
-        return Product(encoder.state_dict(), notes={HISTORY: json.dumps(history, indent=1).encode()})
+        keeper = Keeper(store, key, site.device, site.checkpoint_every, bench.stop, history)
+        encoder = pretrain(method, pool.images, upstream, task.seed, bench.report, history.append, keeper)
+        notes = {HISTORY: json.dumps(history, indent=1).encode()}
+        return Product(encoder.state_dict(), notes=notes, earlier=keeper.earlier)
 
     return compute
 
 
-def _head(job: Job, store: Store, site: Site, report: Report) -> Compute:
-    stage, task = job.stage, job.stage.task
+def _head(job: Job, store: Store, bench: Bench) -> Compute:
+    stage, task, site = job.stage, job.stage.task, bench.site
     data = loading.data_set(task.data, site.data_dir).to(site.device)
     encoder = load_encoder(store, stage.upstream["encoder"], task.method, site.device)
     recipe, lender = protocol_of(str(task.protocol)).recipe, stage.upstream.get("rate")
     rate = store.record(lender)["result"]["rate"] if lender else None
 
     def compute() -> Product:
-        fitted = head(encoder, data, recipe, data.profile.eps, rate, task.seed, report)
+        fitted = head(encoder, data, recipe, data.profile.eps, rate, task.seed, bench.report)
         tensors = {"weight": fitted.weight, "bias": fitted.bias}
         tensors |= {ENCODER_PREFIX + name: value for name, value in (fitted.encoder_state or {}).items()}
         result = {"rate": fitted.rate, "curve": fitted.curve, "at_edge": fitted.at_edge, "images": len(data.train)}
@@ -197,8 +225,8 @@ def _head(job: Job, store: Store, site: Site, report: Report) -> Compute:
     return compute
 
 
-def _attack(job: Job, store: Store, site: Site, report: Report) -> Compute:
-    stage, task = job.stage, job.stage.task
+def _attack(job: Job, store: Store, bench: Bench) -> Compute:
+    stage, task, site = job.stage, job.stage.task, bench.site
     data = loading.data_set(task.data, site.data_dir).to(site.device)
     encoder = load_encoder(store, stage.upstream["encoder"], task.method, site.device)
     fitted = load_head(store, stage.upstream["head"])
@@ -206,14 +234,14 @@ def _attack(job: Job, store: Store, site: Site, report: Report) -> Compute:
     warnings: list[str] = []
 
     def compute() -> Product:
-        correct = attack(encoder, fitted, data.test, spec, data.profile.eps, task.seed, report, warnings.append)
+        correct = attack(encoder, fitted, data.test, spec, data.profile.eps, task.seed, bench.report, warnings.append)
         result = {"metric": spec.metric, "correct": int(correct.sum()), "images": len(correct), "warnings": warnings}
         return Product({CORRECT: correct}, result)
 
     return compute
 
 
-_PREPARE: Mapping[StageKind, Callable[[Job, Store, Site, Report], Compute]] = {
+_PREPARE: Mapping[StageKind, Callable[[Job, Store, Bench], Compute]] = {
     StageKind.PRETRAIN: _pretrain,
     StageKind.HEAD: _head,
     StageKind.ATTACK: _attack,

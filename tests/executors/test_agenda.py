@@ -77,3 +77,22 @@ def test_a_failure_blocks_what_needs_it_and_nothing_else(agenda: Callable[..., A
     assert one.finished
     assert one.summary() == Summary(done=1, failed=1, blocked=3)
     assert not one.summary().ok
+
+
+def test_what_another_run_works_on_is_waited_for_while_the_rest_goes_on(agenda: Callable[..., Agenda]) -> None:
+    one = agenda()
+    assert one.next() is TEACHER
+    one.end(TEACHER.key, StageState.ELSEWHERE)
+    assert drained(one) == ["heavy"]
+    assert not one.finished
+    one.retry(lambda key: False)
+    assert one.next() is None
+    one.retry(lambda key: True)
+    assert drained(one) == ["teacher", "pupil", "head", "attack"]
+
+
+def test_what_was_interrupted_waits_again(agenda: Callable[..., Agenda]) -> None:
+    one = agenda("heavy")
+    assert one.next() is TEACHER
+    assert one.end(TEACHER.key, StageState.WAITING) == []
+    assert one.next() is TEACHER

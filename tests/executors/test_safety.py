@@ -1,0 +1,115 @@
+"""A run may be killed at any moment, and two may work in one store: no step is lost or done twice for nothing."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import threading
+from contextlib import ExitStack
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.executors.checkpoints import decoded
+from bench.executors.product import HISTORY, bits_of, stored
+from bench.plan import StageKind
+from bench.planning import plan_of
+from bench.store import Store
+from tests.plugins import write_trained
+from tests.processes import DEADLINE, wait_for
+
+NUMBERS = ("sa", "ra_pgd20", "aa", "head_rate", "pretrain_key", "head_key", "outcomes")
+MOMENTS = int(os.environ.get("BENCH_KILLS", "2"))
+"""How often the run is killed; `nox -s kills` does so 20 times."""
+STEPS = 15
+
+
+@pytest.fixture
+def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file in which the method's steps in other processes are written down."""
+    path = tmp_path / "steps"
+    path.touch()
+    monkeypatch.setenv("STEPS", str(path))
+    return path
+
+
+def lines(path: Path) -> list[str]:
+    return path.read_text().splitlines()
+
+
+def kill(process: subprocess.Popen[str], number: signal.Signals) -> str:
+    """Signal a run and its workers as a terminal does; returns what it says."""
+    if process.poll() is None:
+        os.killpg(process.pid, number)
+    return process.communicate(timeout=DEADLINE)[1]
+
+
+def outcome(store: Store) -> tuple[str, bytes, dict[str, Any]]:
+    """Weights, records and numbers of a finished cell, to the bit."""
+    (row,) = store.latest_rows().values()
+    weights = stored(store, row["pretrain_key"], StageKind.PRETRAIN)
+    history = store.read(row["pretrain_key"], HISTORY)
+    return bits_of(weights), history, {name: row[name] for name in NUMBERS}
+
+
+def test_kill_9_at_any_moment_changes_no_bit(
+    start: Any, make_sweep: Any, ran: Any, tmp_path: Path, images: str, steps: Path
+) -> None:
+    method = write_trained(tmp_path)
+    moments, store = random.Random(0), Store(tmp_path / "runs")
+    for _ in range(MOMENTS):
+        process = start(method, "--seeds", "1", "--jobs", "1", "--checkpoint-every", "0s")
+        goal = len(lines(steps)) + moments.randint(1, max(1, 2 * STEPS // MOMENTS))
+        wait_for(lambda process=process, goal=goal: len(lines(steps)) >= goal or process.poll() is not None)
+        kill(process, signal.SIGKILL)
+    sweep = make_sweep(methods=method, datasets=images, limit=None, protocols="slf-1")
+    assert ran(sweep).summary.ok
+    assert STEPS <= len(lines(steps)) <= STEPS + MOMENTS
+    os.environ.pop("STEPS")
+    assert ran(sweep.model_copy(update={"out": tmp_path / "straight"})).summary.ok
+    assert outcome(store) == outcome(Store(tmp_path / "straight"))
+    assert list((store.root / "checkpoints").iterdir()) == list((store.root / "locks").iterdir()) == []
+
+
+@pytest.mark.parametrize(("number", "code", "jobs"), [(signal.SIGTERM, 143, "2"), (signal.SIGINT, 130, "1")])
+def test_a_signal_ends_a_run_after_its_step_with_a_checkpoint(
+    number: signal.Signals, code: int, jobs: str, start: Any, tmp_path: Path, steps: Path
+) -> None:
+    process = start(write_trained(tmp_path), "--seeds", "1", "--jobs", jobs, "--epochs", "1000")
+    wait_for(lambda: len(lines(steps)) >= 2)
+    error = kill(process, number)
+    assert process.returncode == code, error
+    assert "goes on where it stopped" in error
+    assert "Traceback" not in error
+    store = Store(tmp_path / "runs")
+    (folder,) = (store.root / "checkpoints").iterdir()
+    (content,) = store.checkpoints(folder.name)
+    position = decoded(content).facts["training"]
+    assert position["epoch"] * STEPS // 3 + position["step"] == len(lines(steps))
+    assert list((store.root / "failures").iterdir()) == []
+
+
+def test_a_stage_that_another_run_works_on_is_waited_for_in_sight(make_sweep: Any, ran: Any) -> None:
+    sweep = make_sweep()
+    store = Store.open(sweep.out)
+    key = next(key for key, stage in plan_of(sweep).stages.items() if stage.kind is StageKind.PRETRAIN)
+    with ExitStack() as other:
+        assert other.enter_context(store.lock(key))
+        release = threading.Timer(1.0, other.close)
+        release.start()
+        done = ran(sweep)
+        release.join()
+    assert done.summary.ok
+    states = [event.state for event in done.events if event.key == key]
+    assert [state for state, _ in groupby(states)] == ["running", "elsewhere", "running", "done"]
+
+
+def test_two_runs_in_one_store_do_no_step_twice(start: Any, tmp_path: Path, steps: Path) -> None:
+    twins = [start(write_trained(tmp_path), "--seeds", "1", "--jobs", "1", "--no-table") for _ in range(2)]
+    said = [twin.communicate(timeout=DEADLINE) for twin in twins]
+    assert [twin.returncode for twin in twins] == [0, 0], said
+    assert len(lines(steps)) == STEPS

@@ -1,0 +1,18 @@
+"""Waiting for other processes."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+
+BENCH = [sys.executable, "-c", "from bench.cli.main import main; main()"]
+DEADLINE = 120
+"""Seconds."""
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < end, "it never happened"
+        time.sleep(0.1)
