@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 
 from bench.errors import BenchError, StoreError
+from bench.keys import PROJECT
 from bench.schema import SCHEMA_VERSION, Row, Status
 from bench.store import ABANDONED, Store, read_rows
 
@@ -296,6 +298,20 @@ class TestLocks:
         with store.lock("k"):
             store.put("k", RECORD, {})
         assert list((store.root / "locks").iterdir()) == []
+
+    def test_a_dead_process_holds_no_lock(self, store: Store) -> None:
+        code = f"""
+import os, signal
+from pathlib import Path
+from bench.store import Store
+with Store(Path({str(store.root)!r})).lock("k") as held:
+    assert held
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+        child = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(PROJECT)})
+        assert child.returncode == -signal.SIGKILL
+        assert (store.root / "locks" / "k.lock").exists()
+        assert store.is_free("k")
 
     def test_a_file_system_without_locks_is_no_obstacle(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         def flock(*_: Any) -> None:

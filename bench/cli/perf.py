@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class PrecisionName(StrEnum):
-    """As `bench.perf.conditions.Precision`, which would bring torch along."""
+    """As `bench.engine.conditions.Precision`, which would bring torch along."""
 
     FP32 = "fp32"
     TF32 = "tf32"
@@ -46,12 +46,13 @@ def perf(
     from rich.console import Console
 
     from bench.data.profiles import profile_of
+    from bench.engine.conditions import Conditions, Precision
+    from bench.executors.run import available_device
     from bench.grammar import expand, parse_specs
-    from bench.perf.conditions import Conditions, Precision, chosen_device
     from bench.perf.measure import measured
 
     console = Console()
-    conditions = Conditions(chosen_device(device), Precision(precision), threads=threads)
+    conditions = Conditions(available_device(device), Precision(precision), threads=threads)
     profiles = [profile_of(spec.name) for spec in parse_specs(datasets)]
     specs = [point for spec in parse_specs(methods) for point in expand(spec)]
     rows: list[Measured] = []

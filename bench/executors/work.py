@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import resource
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ import torch
 from bench.contract import Encoder, Method, Report
 from bench.data import loading
 from bench.data.profiles import profile_of
+from bench.engine.conditions import Conditions, Precision
 from bench.errors import StageError
 from bench.executors.checkpoints import Keeper
 from bench.executors.events import StageState
@@ -58,24 +59,9 @@ class Site:
     rerun: bool = False
     checkpoint_every: float = 120.0
 
-    @contextmanager
-    def settled(self) -> Iterator[None]:
-        """Inside, bits depend on the recipe alone: threads pinned, deterministic kernels on the CPU, true fp32.
-
-        By default cuDNN rounds the inputs of fp32 convolutions to TF32, which is not the precision that rows state.
-        """
-        cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-        before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-        tf32 = cudnn.allow_tf32, matmul.allow_tf32
-        torch.set_num_threads(self.threads)
-        torch.use_deterministic_algorithms(self.device == "cpu")
-        cudnn.allow_tf32 = matmul.allow_tf32 = False
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before[0])
-            torch.use_deterministic_algorithms(before[1])
-            cudnn.allow_tf32, matmul.allow_tf32 = tf32
+    def settled(self) -> AbstractContextManager[None]:
+        """Inside, bits depend on the recipe alone: threads pinned, deterministic kernels on the CPU, true fp32."""
+        return Conditions(self.device, Precision.FP32, self.device == "cpu", self.threads).hold()
 
 
 @dataclass(frozen=True)

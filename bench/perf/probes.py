@@ -14,8 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+from bench.engine.conditions import Conditions
 from bench.perf.arithmetic import Bare, Rates
-from bench.perf.conditions import Conditions
 from bench.perf.subject import Action, BarePasses
 
 MATRIX_SIDE = {"cpu": 1024, "cuda": 8192}

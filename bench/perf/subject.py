@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from bench.contract import Encoder, Method, Run, UnlabelledImages
 from bench.data.profiles import DataProfile
 from bench.data.views import Views
-from bench.engine.loop import Averages, TrainingMethod, optimiser_update, set_learning_rate, take
+from bench.engine.loop import TrainingMethod, optimiser_update, set_learning_rate, take
+from bench.engine.state import Averages
 from bench.errors import BenchError
 from bench.grammar import Spec, parse_spec
 from bench.randomness import Randomness

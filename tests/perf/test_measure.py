@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from bench.data.profiles import profile_of
+from bench.engine.conditions import Conditions, Precision
 from bench.grammar import parse_spec
-from bench.perf.conditions import Conditions, Precision
 from bench.perf.measure import Bench
 from bench.perf.probes import flops_of, traffic_of
 from bench.perf.subject import method_for, recorded_views

@@ -1,4 +1,4 @@
-"""Under which conditions a step is measured: device, precision, deterministic mode."""
+"""Under which conditions torch computes: device, precision, deterministic mode, threads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from enum import StrEnum
 import torch
 
 from bench.engine.determinism import deterministic_kernels
-from bench.errors import BenchError
 
 
 class Precision(StrEnum):
@@ -47,7 +46,10 @@ class Conditions:
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        """Inside, they hold; afterwards all is as it was."""
+        """Inside, they hold; afterwards all is as it was.
+
+        By default cuDNN rounds the inputs of fp32 convolutions to TF32, which is not the precision that rows state.
+        """
         matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
         threads = torch.get_num_threads()
         tf32 = matmul.allow_tf32, cudnn.allow_tf32
@@ -57,24 +59,11 @@ class Conditions:
             # Without a cache of casted weights: it would outlive the optimiser's update, and freezing for an attack.
             mixed = self.precision is Precision.BF16
             kind = torch.device(self.device).type
+            if kind == "cuda" and self.deterministic:
+                os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it is first used
             autocast = torch.autocast(kind, torch.bfloat16, enabled=mixed, cache_enabled=False)
             with deterministic_kernels(self.deterministic), autocast:
                 yield
         finally:
             torch.set_num_threads(threads)
             matmul.allow_tf32, cudnn.allow_tf32 = tf32
-
-
-def chosen_device(name: str) -> str:
-    """`name`, with `auto` resolved to a GPU if there is one; makes deterministic products possible on it.
-
-    Raises:
-        BenchError: if the device is not there.
-    """
-    available = torch.cuda.is_available()
-    if name.startswith("cuda") and not available:
-        raise BenchError(f"device '{name}' is not there: use --device cpu, or see `bench doctor`.")
-    device = ("cuda" if available else "cpu") if name == "auto" else name
-    if device.startswith("cuda"):
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it is first used.
-    return device
