@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -18,6 +17,7 @@ from bench.contract import Encoder, Method, Report
 from bench.data import loading
 from bench.data.profiles import profile_of
 from bench.engine.conditions import Conditions, Precision
+from bench.engine.memory import forget_peak_memory, peak_memory_mb
 from bench.errors import StageError
 from bench.executors.checkpoints import Keeper
 from bench.executors.events import StageState
@@ -116,7 +116,7 @@ def _carry_out(job: Job, store: Store, bench: Bench) -> None:
     check_source(stage)
     with bench.stop.at_once():  # A training defers it.
         compute = _PREPARE[stage.kind](job, store, bench)
-        _forget_peak_memory(site.device)
+        forget_peak_memory(site.device)
         began = time.perf_counter()
         product = compute()
     seconds = product.earlier + time.perf_counter() - began
@@ -131,7 +131,7 @@ def _carry_out(job: Job, store: Store, bench: Bench) -> None:
         "bits": bits_of(product.tensors),
         "context": asdict(context(site.device)),
         "seconds": seconds,
-        "peak_memory_mb": _peak_memory_mb(site.device),
+        "peak_memory_mb": peak_memory_mb(site.device),
         "attempts": store.attempts(stage.key) + 1,
         "created": datetime.now(UTC).isoformat(),
     }
@@ -256,15 +256,3 @@ def load_head(store: Store, key: str) -> FittedHead:
     }
     rate = store.record(key)["result"]["rate"]
     return FittedHead(tensors["weight"], tensors["bias"], rate, encoder_state=moved or None)
-
-
-def _forget_peak_memory(device: str) -> None:
-    if device.startswith("cuda"):
-        torch.cuda.reset_peak_memory_stats(device)
-
-
-def _peak_memory_mb(device: str) -> float:
-    """Of the device on a GPU; else of this process, whatever it did before."""
-    if device.startswith("cuda"):
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

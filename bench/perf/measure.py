@@ -10,9 +10,10 @@ from typing import Any
 from bench.contract import Passes
 from bench.data.profiles import DataProfile
 from bench.engine.conditions import Conditions
+from bench.engine.memory import forget_peak_memory, peak_memory_mb
 from bench.grammar import Spec
 from bench.perf.arithmetic import Bare, Rates, Round, Speed, Work, speed
-from bench.perf.probes import each, flops_of, forget_peak_memory, peak_memory_mb, rates, seconds, traffic_of
+from bench.perf.probes import each, flops_of, rates, seconds, traffic_of
 from bench.perf.subject import Action, BarePasses, Subject, method_for, views_of
 from bench.provenance import commit, context
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Callable
 from statistics import median
@@ -88,16 +87,3 @@ def traffic_of(action: Action) -> float:
 def each(measured: Callable[[Action], float], passes: BarePasses) -> Bare:
     """`measured` of each bare pass."""
     return Bare(measured(passes.forward), measured(passes.to_input), measured(passes.full))
-
-
-def forget_peak_memory(device: str) -> None:
-    """Start to look for a new peak, where the device allows it."""
-    if device.startswith("cuda"):
-        torch.cuda.reset_peak_memory_stats(device)
-
-
-def peak_memory_mb(device: str) -> float:
-    """Of the device on a GPU; else of this process, whatever it did before. In MiB."""
-    if device.startswith("cuda"):
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

@@ -1,0 +1,20 @@
+"""The largest memory that a piece of work took."""
+
+from __future__ import annotations
+
+import resource
+
+import torch
+
+
+def forget_peak_memory(device: str) -> None:
+    """Start to look for a new peak, where the device allows it."""
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_memory_mb(device: str) -> float:
+    """Of the device on a GPU; else of this process, whatever it did before. In MiB."""
+    if device.startswith("cuda"):
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
