@@ -6,7 +6,6 @@ Recipe: NCP-ACL, appendix A.2.1, on solo-learn's implementation (solo-learn at 9
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
 
 from bench.config import Count, EpochLength, Fraction, NonNegative, Positive, TrainingConfig
 from bench.contract import Encoder, Passes, Run, UnlabelledImages
@@ -24,9 +23,10 @@ from bench.engine.loop import Batch, TrainingMethod, Update
 from bench.engine.optim import SOLO_LEARN, Lars
 from bench.engine.schedules import WarmupCosine, solo_learn
 from bench.models.encoder import Normalisation, ResNetEncoder, resnet_encoder
-from bench.models.projectors import Head, Projector
+from bench.models.projectors import Head
 from bench.models.resnet import Architecture, Init
 from methods.parts.losses import nt_xent
+from methods.parts.projected import Projected
 
 
 class SimCLRConfig(TrainingConfig):
@@ -68,21 +68,7 @@ class SimCLRConfig(TrainingConfig):
     """NCP-ACL A.2.1."""
 
 
-class SimCLRState(nn.Module):
-    """Encoder and projector."""
-
-    def __init__(self, encoder: ResNetEncoder) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.projector = Projector(Head.SIMCLR, encoder.feature_dim, encoder.routes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, 3, H, W] in [0, 1] -> [B, 256]."""
-        projection: Tensor = self.projector(self.encoder.encode(x), self.encoder.active_route)
-        return projection
-
-
-class SimCLR(TrainingMethod[SimCLRConfig, SimCLRState]):
+class SimCLR(TrainingMethod[SimCLRConfig, Projected]):
     """Contrastive learning of two views of each image; no attack anywhere."""
 
     name = "simclr"
@@ -116,11 +102,11 @@ class SimCLR(TrainingMethod[SimCLRConfig, SimCLRState]):
         c = self.config
         return resnet_encoder(c.architecture, profile, normalisation=c.normalisation, init=c.init)
 
-    def build(self, images: UnlabelledImages, run: Run) -> SimCLRState:
+    def build(self, images: UnlabelledImages, run: Run) -> Projected:
         """Encoder and projector."""
-        return SimCLRState(self.encoder(images.profile))
+        return Projected(self.encoder(images.profile), Head.SIMCLR)
 
-    def optimiser(self, net: SimCLRState) -> torch.optim.Optimizer:
+    def optimiser(self, net: Projected) -> torch.optim.Optimizer:
         """LARS in solo-learn's form: clipped, biases and norms excluded (the paper says LARS alone)."""
         c = self.config
         return Lars(
@@ -143,11 +129,11 @@ class SimCLR(TrainingMethod[SimCLRConfig, SimCLRState]):
             HorizontalFlip(c.flip_probability),
         )
 
-    def step(self, net: SimCLRState, batch: Batch, update: Update) -> None:
+    def step(self, net: Projected, batch: Batch, update: Update) -> None:
         """Eq. (1) of NCP-ACL on two views, each its own batch-norm batch (solo-learn base.py, training_step)."""
         first, second = (net(self.view(batch.pixels, batch.generator(name))) for name in ("first view", "second view"))
         update(nt_xent(first, second, self.config.temperature))
 
-    def export(self, net: SimCLRState) -> Encoder:
+    def export(self, net: Projected) -> Encoder:
         """The encoder without its projector."""
         return net.encoder

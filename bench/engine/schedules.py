@@ -55,6 +55,7 @@ class WarmupCosine:
         ramp: the warm-up's form.
         first: the very first rate, where it differs from the ramp's (AMOC).
         ahead: positions by which the rate runs ahead: 1 where the published code steps the schedule before the update.
+        cut_off: whether the half cosine is as long as the whole training, so that its last part is never run (RoCL).
     """
 
     peak: float
@@ -65,6 +66,7 @@ class WarmupCosine:
     ramp: Ramp = Ramp.REACHES_PEAK
     first: float | None = None
     ahead: int = 0
+    cut_off: bool = False
 
     def __call__(self, epoch: int, step: int, steps_per_epoch: int, epochs: int) -> float:
         """The rate of one update."""
@@ -78,7 +80,7 @@ class WarmupCosine:
             return self.first
         if position < warmup:
             return self.start + (self.peak - self.start) * RISE[self.ramp](position, warmup)
-        fallen = (position - warmup) / max(total - warmup, 1)
+        fallen = (position - warmup) / (total if self.cut_off else max(total - warmup, 1))
         return self.end + (self.peak - self.end) * (1 + math.cos(math.pi * fallen)) / 2
 
 
@@ -124,3 +126,8 @@ def acl(peak: float = 5.0, warmup_epochs: int = 10) -> WarmupCosine:
 def dynacl(peak: float = 5.0, warmup_epochs: int = 10) -> WarmupCosine:
     """Per epoch, down to 1e-6 (DynACL utils.py:465-474; train_DynACL.py:171-179)."""
     return WarmupCosine(peak, warmup_epochs, end=1e-6, per=Per.EPOCH, ramp=Ramp.ABOVE_START)
+
+
+def rocl(peak: float = 1.5, warmup_epochs: int = 10) -> WarmupCosine:
+    """Per epoch, from a fifteenth of the peak (RoCL src/rocl_train.py:115-116; src/warmup_scheduler/scheduler.py)."""
+    return WarmupCosine(peak, warmup_epochs, start=peak / 15, per=Per.EPOCH, ramp=Ramp.ABOVE_START, cut_off=True)

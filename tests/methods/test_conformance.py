@@ -121,6 +121,8 @@ class TestSettings:
         ("ncp", "stl10", 2000, 20),
         ("amoc", "cifar10", 1, 1),
         ("amoc", "cifar10", 100, 5),
+        ("moco", "cifar10", 40, 2),
+        ("rocl", "cifar10", 200, 2),
     ],
 )
 def test_warm_up_scales(method: str, data: str, epochs: int, warmup: int) -> None:
