@@ -20,7 +20,7 @@ from bench.engine.optim import TORCHLARS, Lars
 from bench.models.encoder import Normalisation
 from bench.models.projectors import Head
 from bench.randomness import Randomness
-from methods.parts.losses import nt_xent_of_views
+from methods.parts.losses import nt_xent, nt_xent_of_views
 from methods.parts.projected import Projected
 from methods.rocl import RoCL, RoCLConfig
 
@@ -148,6 +148,16 @@ class TestLosses:
         )
         assert half.norm() / whole.norm() == pytest.approx(0.5, abs=0.05)
         assert torch.cosine_similarity(half, whole, dim=0) > 0.98
+
+    @pytest.mark.parametrize("stop_gradient", [True, False])
+    def test_stop_gradient_moves_the_gradient_alone(self, golden: dict[str, Tensor], stop_gradient: bool) -> None:
+        """Without it the two-view loss is SimCLR's; with it only anchors are pulled."""
+        z = golden["loss2/z"].clone().requires_grad_()
+        loss = one_process(stop_gradient=stop_gradient).local_nt_xent(*z.chunk(2))
+        simclr = nt_xent(*z.chunk(2), 0.5)
+        assert loss.item() == simclr.item()
+        gradients = [torch.autograd.grad(value, z)[0] for value in (loss, simclr)]
+        assert torch.allclose(*gradients) is not stop_gradient
 
     def test_in_single_precision(self, golden: dict[str, Tensor]) -> None:
         loss = nt_xent_of_views(golden["loss3/z"].float().chunk(3), 0.5, detach_keys=True)
