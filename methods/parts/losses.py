@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -53,3 +55,24 @@ def negative_cosine(a: Tensor, b: Tensor) -> Tensor:
     (solo/methods/mocov2_distillation_AT.py:233-235). Gradients flow through both arguments.
     """
     return -F.cosine_similarity(a, b, dim=1).mean()
+
+
+def multi_view_nt_xent(views: Sequence[Tensor], temperature: float | Tensor) -> Tensor:
+    """SimCLR's loss for V views: each of the VB rows must find each of its V - 1 other views among the VB - 1 others.
+
+    SupCon without labels (Khosla et al. 2020, Eq. 2; AdvCL losses.py:7-94), its factor temperature / base temperature
+    left to the caller. `nt_xent` is the case of two views.
+
+    Args:
+        views: V >= 2 tensors [B, d], row i of each from image i, of any length.
+        temperature: above 0.
+
+    Returns:
+        The mean over VB rows of the mean over their V - 1 views, a scalar.
+    """
+    z = F.normalize(torch.cat(list(views)), dim=1)
+    itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
+    image = torch.arange(len(z), device=z.device) % len(views[0])
+    partners = (image == image[:, None]) & ~itself
+    log_p = (z @ z.T / temperature).masked_fill(itself, float("-inf")).log_softmax(dim=1)
+    return -log_p.masked_fill(~partners, 0).sum() / (len(z) * (len(views) - 1))
