@@ -1,7 +1,6 @@
 """AdvCL: adversarial contrastive learning with high frequencies and pseudo-labels (Fan et al., 2021).
 
-Official code: LijieFan/AdvCL at 24cb7a6; A and N below are its pretraining_advCL.py and
-models/resnet_cifar_multibn_ensembleFC.py. Its predictor and `head_ce`, which no loss reaches, are left out, and batch
+Official code: LijieFan/AdvCL at 24cb7a6. Its predictor and `head_ce`, which no loss reaches, are left out, and batch
 norms see the whole batch (it needs two GPUs, each with statistics of its own half).
 """
 
@@ -32,7 +31,7 @@ from methods.parts.pseudo_labels import clustered, read_pseudo_labels
 
 
 class Route(StrEnum):
-    """The encoder's batch norms (A:208): clean views, images that attack the contrastive loss, or the pseudo-labels."""
+    """The encoder's batch norms (pretraining_advCL.py:208): for clean views, and for images that attack either loss."""
 
     CLEAN = "clean"
     ADVERSARIAL = "adv"
@@ -40,7 +39,7 @@ class Route(StrEnum):
 
 
 CLEAN, ADVERSARIAL, PSEUDO = Route
-SHARED = "shared"  # N:274-279: the projector has one batch norm for all routes.
+SHARED = "shared"  # resnet_cifar_multibn_ensembleFC.py:274-279: the projector has one batch norm for all routes.
 LABELS = "labels"
 
 
@@ -48,9 +47,9 @@ class AdvCLConfig(TrainingConfig):
     """Settings of AdvCL; the defaults are those for CIFAR-10."""
 
     epochs: EpochLength = 1000
-    """A's default. Its loop runs 1002 and scores the checkpoint after 1001, all beyond 1000 at the end rate."""
+    """pretraining_advCL.py `--epoch`. Its loop runs 1002; the checkpoint after 1001 is scored."""
     batch_size: Count = 512
-    """A's default."""
+    """pretraining_advCL.py `--batch-size`."""
     labels: InputFile | None = None
     """Pseudo-labels: a .npz file of integer arrays k2, k10, ... (one per entry of `clusters`), a label from 0 up for
     each pre-training image in the order of its source. The authors' (data/imagenet_clPretrain_pseudo_labels.pkl, in its
@@ -59,51 +58,51 @@ class AdvCLConfig(TrainingConfig):
     """Pseudo-labels instead of a file: a method, as `--methods` takes it, whose features are clustered by spherical
     k-means. Chosen: the authors' clustering was not released."""
     clusters: tuple[Count, ...] = (2, 10, 50, 100, 500)
-    """K of each linear head on pseudo-labels (N:258-262)."""
+    """K of each linear head on pseudo-labels (resnet_cifar_multibn_ensembleFC.py:258-262)."""
     architecture: Architecture = Architecture.RESNET18_PADDING1
-    """N:246-249."""
+    """resnet_cifar_multibn_ensembleFC.py:246-249."""
     normalisation: Normalisation = Normalisation.NONE
-    """N has none."""
+    """resnet_cifar_multibn_ensembleFC.py has none."""
     temperature: Positive = 0.5
-    """A's `--nce_t`."""
+    """pretraining_advCL.py `--nce_t`."""
     base_temperature: Positive = 0.07
     """losses.py:7-94: the contrastive loss is multiplied by temperature / base temperature = 7.14, so that the
     pseudo-labels weigh .2/7.14 of a plain NT-Xent. Disputed; 0.5 is the loss without the factor."""
     pseudo_weight: NonNegative = 0.2
-    """A's `--ce_weight`."""
+    """pretraining_advCL.py `--ce_weight`."""
     radius: Positive = 8
-    """A's `--radius`: lower frequencies are missing from the high-frequency view; in cycles per image side."""
+    """pretraining_advCL.py `--radius`: the high-frequency view lacks the frequencies below, in cycles per image."""
     eps: Positive = 8 / 255
-    """A's `--epsilon`."""
+    """pretraining_advCL.py `--epsilon`."""
     attack_steps: Count = 5
-    """A's `--iter`."""
+    """pretraining_advCL.py `--iter`."""
     step_fraction: Positive = 0.25
-    """Step 2/255 as a fraction of eps; A's `config`."""
+    """Step 2/255 as a fraction of eps; pretraining_advCL.py `config`."""
     attack_mode: AttackMode = AttackMode.TRAIN
-    """A:239: nothing calls `eval()`, so that each of the attack's passes moves running statistics, also of the route
-    that is scored. Disputed; every other method attacks in `eval` mode."""
+    """pretraining_advCL.py:239: nothing calls `eval()`, so that each of the attack's passes moves running statistics,
+    also of the route that is scored. Disputed; every other method attacks in `eval` mode."""
     learning_rate: Positive = 0.5
-    """A's default; falls to a thousandth (A:70-85)."""
+    """pretraining_advCL.py `--learning_rate`; falls to a thousandth (:70-85)."""
     warmup_start: Positive = 0.01
-    """A:70-85."""
+    """pretraining_advCL.py:70-85."""
     warmup_epochs: EpochLength = 10
-    """A:70-85."""
+    """pretraining_advCL.py:70-85."""
     momentum: Fraction = 0.9
-    """A:229."""
+    """pretraining_advCL.py:229."""
     weight_decay: NonNegative = 1e-4
-    """A's default, on every parameter."""
+    """pretraining_advCL.py `--weight_decay`, on every parameter."""
     crop_scale: tuple[Fraction, Fraction] = (0.2, 1.0)
-    """A:105-119."""
+    """pretraining_advCL.py:105-119."""
     jitter: tuple[float, float, float, float] = (0.4, 0.4, 0.4, 0.1)
-    """A:105-119."""
+    """pretraining_advCL.py:105-119."""
     jitter_probability: Fraction = 0.8
-    """A:105-119."""
+    """pretraining_advCL.py:105-119."""
     gray_probability: Fraction = 0.2
-    """A:105-119."""
+    """pretraining_advCL.py:105-119."""
     flip_probability: Fraction = 0.5
-    """A:105-119, of all three views."""
+    """pretraining_advCL.py:105-119, of all three views."""
     crop_padding: Count = 4
-    """A:105-119, of the view that is attacked."""
+    """pretraining_advCL.py:105-119, of the view that is attacked."""
 
 
 class AdvCLState(nn.Module):
@@ -135,7 +134,8 @@ class AdvCL(TrainingMethod[AdvCLConfig, AdvCLState]):
     name = "advcl"
     summary = "AdvCL: contrast with a high-frequency view, and pseudo-labels from a source that you name"
     Config = AdvCLConfig
-    PAPER = {"cifar10": AdvCLConfig()}
+    # The paper scores CIFAR-100, too; the released code has settings for CIFAR-10 alone.
+    PAPER = {"cifar10": AdvCLConfig(), "cifar100": AdvCLConfig()}
     # Chosen on the held-out slice (tests/studies/held_out.py).
     QUICK = {
         "digits": AdvCLConfig(
@@ -152,7 +152,7 @@ class AdvCL(TrainingMethod[AdvCLConfig, AdvCLState]):
             crop_padding=1,
         )
     }
-    drop_last = False  # A: the loader keeps the last, smaller batch.
+    drop_last = False  # pretraining_advCL.py: the loader keeps the last, smaller batch.
 
     def check(self, images: int | None = None) -> None:
         """One source of pseudo-labels, and no more clusters than images."""
@@ -160,7 +160,8 @@ class AdvCL(TrainingMethod[AdvCLConfig, AdvCLState]):
         if (c.labels is None) == (c.labels_from is None):
             raise BenchError(
                 f"advcl needs pseudo-labels from {'one source, not two' if c.labels else 'a source that you name'}: "
-                f"write advcl[labels=FILE.npz], or advcl[labels_from=simclr] for clusters of another method's features."
+                f"write advcl[labels=FILE.npz,labels_from=none], or advcl[labels_from=simclr] for clusters of another "
+                f"method's features."
             )
         if images is not None and max(c.clusters) > images:
             raise BenchError(
@@ -184,7 +185,7 @@ class AdvCL(TrainingMethod[AdvCLConfig, AdvCLState]):
         return {LABELS: read_pseudo_labels(c.labels, c.clusters, images)} if c.labels else {}
 
     def passes(self) -> Passes:
-        """Each step of the attacks passes four views for the contrastive loss and one for the labels (A:158-205)."""
+        """Each step of the attacks passes four views for the one loss and one for the other, as the released code."""
         steps = self.config.attack_steps
         return Passes(forward=5 * steps + 5, backward_input=2 * steps, backward=5)
 
@@ -225,7 +226,7 @@ class AdvCL(TrainingMethod[AdvCLConfig, AdvCLState]):
 
     @property
     def view(self) -> Views:
-        """Of x_1 and x_2 (A:105-119)."""
+        """Of x_1 and x_2 (pretraining_advCL.py:105-119)."""
         c = self.config
         return Views(
             RandomResizedCrop(scale=c.crop_scale),
@@ -236,11 +237,14 @@ class AdvCL(TrainingMethod[AdvCLConfig, AdvCLState]):
 
     @property
     def weak(self) -> Views:
-        """Of x, which is attacked (A:105-119)."""
+        """Of x, which is attacked (pretraining_advCL.py:105-119)."""
         return Views(PaddedCrop(self.config.crop_padding), HorizontalFlip(self.config.flip_probability))
 
     def step(self, net: AdvCLState, batch: Batch, update: Update) -> None:
-        """A:253-271 on two attacks of one view, each on a route of its own."""
+        """L_con(x_cl, x_1, x_2, x_HFC) + .2 mean_K CE_K(x_ce), of which x_cl and x_ce attack one weak view x.
+
+        pretraining_advCL.py:253-271.
+        """
         x_1, x_2 = (self.view(batch.pixels, batch.generator(name)) for name in ("first view", "second view"))
         x = self.weak(batch.pixels, batch.generator("weak view"))
         clean = (x_1, x_2, high_frequency(x, self.config.radius))
@@ -257,14 +261,14 @@ class AdvCL(TrainingMethod[AdvCLConfig, AdvCLState]):
         return c.temperature / c.base_temperature * multi_view_nt_xent(views, c.temperature)
 
     def pseudo(self, net: AdvCLState, x_adv: Tensor, labels: Tensor) -> Tensor:
-        """The cross-entropy of pseudo-labels [B, heads], mean over heads (A:262-266)."""
+        """The cross-entropy of pseudo-labels [B, heads], mean over heads (pretraining_advCL.py:262-266)."""
         pairs = zip(net.logits(x_adv), labels.unbind(dim=1), strict=True)
         return torch.stack([cross_entropy(logits, own) for logits, own in pairs]).mean()
 
     def perturb(
         self, net: AdvCLState, x: Tensor, batch: Batch, purpose: str, loss: Callable[[Tensor], Tensor]
     ) -> Tensor:
-        """A:158-205: x + delta that raises `loss`; in train mode every pass moves running statistics."""
+        """x + delta that raises `loss` (pretraining_advCL.py:158-205), by PGD."""
         c = self.config
         attack = LinfPGD(eps=c.eps, steps=c.attack_steps, step_size=c.step_fraction * c.eps)
         start = uniform_start(x, c.eps, batch.generator(purpose), clip=False)

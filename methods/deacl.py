@@ -1,9 +1,8 @@
 """DeACL: decoupled adversarial contrastive learning (Zhang et al., 2022), stage 2 over a SimCLR teacher.
 
-Official code: pantheon5100/DeACL at 3fb81e3; M, B, P and S below are its solo/methods/mocov2_distillation_AT.py,
-solo/methods/base_for_adversarial_training.py, solo/utils/pretrain_dataloader_AdvTraining.py and
-bash_files/DeACL_cifar10_resnet18.sh. Its online classifier, which sees labels and detached features, is left out: no
-gradient of it reaches the encoder. Half precision, which it uses for CIFAR-100, is left out too.
+Official code: pantheon5100/DeACL at 3fb81e3, the files below in solo/methods, solo/utils and bash_files. Its online
+classifier, which sees labels and detached features, is left out: no gradient of it reaches the encoder. Half precision,
+which it uses for CIFAR-100, is left out too.
 """
 
 from __future__ import annotations
@@ -52,38 +51,40 @@ class DeACLConfig(TrainingConfig):
     """Settings of DeACL's stage 2; the defaults are those for CIFAR-10."""
 
     epochs: EpochLength = 100
-    """S, and its CIFAR-100 counterpart."""
+    """DeACL_cifar10_resnet18.sh and its CIFAR-100 counterpart."""
     batch_size: Count = 256
-    """S."""
+    """DeACL_cifar10_resnet18.sh."""
     teacher: str = TEACHER
-    """Stage 1, as `--methods` takes it: not released as code; solo-learn's SimCLR of 1000 epochs (B:852-857, 911-937),
-    by the recipe of that time."""
+    """Stage 1, as `--methods` takes it. A checkpoint of solo-learn's SimCLR, 1000 epochs
+    (base_for_adversarial_training.py:852-857, 911-937); here by solo-learn's recipe of that time."""
     architecture: Architecture = Architecture.RESNET18_PADDING2
-    """B:225-234, as stage 1, whose weights and running statistics it starts from (B:942-950)."""
+    """base_for_adversarial_training.py:225-234; as stage 1, whose weights and running statistics it starts from
+    (:942-950)."""
     statistics: Statistics = Statistics.TEACHER
     """Disputed: `release` differs from the teacher's in the third decimal on CIFAR-10, by more on CIFAR-100."""
     trade_off: Positive = 2.0
-    """`trades_k` of S; the default of M's constructor is 3."""
+    """`trades_k` of DeACL_cifar10_resnet18.sh; the constructor's default is 3."""
     eps: Positive = 8 / 255
-    """M:287-326."""
+    """mocov2_distillation_AT.py:287-326."""
     attack_steps: Count = 5
-    """M:287-326."""
+    """mocov2_distillation_AT.py:287-326."""
     step_fraction: Positive = 0.25
-    """Step 2/255 as a fraction of eps; M:287-326."""
+    """Step 2/255 as a fraction of eps; mocov2_distillation_AT.py:287-326."""
     learning_rate: Positive = 0.5
-    """S: .5 x batch/256 (B:339-405)."""
+    """DeACL_cifar10_resnet18.sh: .5 x batch/256 (base_for_adversarial_training.py:339-405)."""
     warmup_start: Positive = 0.003
-    """B:381-388."""
+    """base_for_adversarial_training.py:381-388."""
     warmup_epochs: EpochLength = 10
-    """B:381-388."""
+    """base_for_adversarial_training.py:381-388."""
     momentum: Fraction = 0.9
-    """B:339-405."""
+    """base_for_adversarial_training.py:339-405."""
     weight_decay: NonNegative = 5e-4
-    """S; on every parameter of the encoder (B:339-405)."""
+    """DeACL_cifar10_resnet18.sh; on every parameter of the encoder (base_for_adversarial_training.py:339-405)."""
     crop_padding: Count = 4
-    """P:126-143. S's other numbers of augmentation are dead: two values of `gaussian_prob` choose this branch."""
+    """pretrain_dataloader_AdvTraining.py:126-143. The script's other numbers of
+    augmentation are dead: its two values of `gaussian_prob` choose this branch."""
     flip_probability: Fraction = 0.5
-    """P:126-143."""
+    """pretrain_dataloader_AdvTraining.py:126-143."""
 
 
 class DeACLState(nn.Module):
@@ -149,11 +150,14 @@ class DeACL(TrainingMethod[DeACLConfig, DeACLState]):
 
     @property
     def weak(self) -> Views:
-        """Random crop after padding, flip (P:126-143); of two such views M:211 uses one."""
+        """Random crop after padding, flip (pretrain_dataloader_AdvTraining.py:126-143)."""
         return Views(PaddedCrop(self.config.crop_padding), HorizontalFlip(self.config.flip_probability))
 
     def step(self, net: DeACLState, batch: Batch, update: Update) -> None:
-        """M:202-235: x and x' in one batch, so that they share its statistics; no gradient is stopped."""
+        """-mean c(s(x), t(x)) - 2 mean c(s(x'), s(x)), c the cosine (mocov2_distillation_AT.py:202-235).
+
+        x and x' are one batch and share its statistics; no gradient is stopped.
+        """
         x = self.weak(batch.pixels, batch.generator("view"))
         t = net.teacher.encode(x)
         x_adv = self.perturb(net, x, t, batch)
@@ -162,7 +166,7 @@ class DeACL(TrainingMethod[DeACLConfig, DeACLState]):
         update(standard + self.config.trade_off * robust, standard=standard, robust=robust)
 
     def perturb(self, net: DeACLState, x: Tensor, t: Tensor, batch: Batch) -> Tensor:
-        """M:287-326: x' whose features leave the teacher's clean ones, by PGD in eval mode."""
+        """x' whose features leave the teacher's of x, by PGD in eval mode (mocov2_distillation_AT.py:287-326)."""
         c = self.config
         attack = LinfPGD(eps=c.eps, steps=c.attack_steps, step_size=c.step_fraction * c.eps)
         start = uniform_start(x, c.eps, batch.generator("attack"), clip=False)
