@@ -208,12 +208,15 @@ class AdvCL(TrainingMethod[AdvCLConfig, AdvCLState]):
     def prepare(self, net: AdvCLState, images: UnlabelledImages, run: Run) -> None:
         """The pseudo-labels of every image, fixed from here on."""
         self.check(len(images))
-        if self.config.labels:
-            net.labels.copy_(run.per_image[LABELS])
-            return
-        draws = run.randomness.generator
-        generators = {k: draws(f"k-means {k}", device=run.device) for k in self.config.clusters}
-        net.labels.copy_(clustered(run.upstream[LABELS], images, self.config.clusters, generators.__getitem__))
+        net.labels.copy_(run.per_image[LABELS] if self.config.labels else self.cluster(images, run))
+
+    def cluster(self, images: UnlabelledImages, run: Run) -> Tensor:
+        """Clusters of the features of `labels_from`: [N, heads]."""
+
+        def generator(clusters: int) -> torch.Generator:
+            return run.randomness.generator(f"k-means {clusters}", device=run.device)
+
+        return clustered(run.upstream[LABELS], images, self.config.clusters, generator)
 
     def optimiser(self, net: AdvCLState) -> torch.optim.Optimizer:
         """SGD over everything."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -364,16 +363,6 @@ class TestRows:
 
     def test_clusters_of_another_methods_features_are_not(self, make_sweep: Any) -> None:
         assert not self.facts(make_sweep, "labels_from=simclr")["external_data"]
-
-    def test_they_are_as_external_as_what_that_method_saw(self, make_sweep: Any, tmp_path: Path) -> None:
-        plugin = tmp_path / "outside.py"
-        plugin.write_text(
-            "from methods.simclr import SimCLR\n"
-            "class Outside(SimCLR):\n"
-            "    name = 'outside'\n"
-            "    def external_data(self):\n        return True\n"
-        )
-        assert self.facts(make_sweep, f"labels_from={json.dumps(str(plugin))}")["external_data"]
 
 
 @pytest.mark.parametrize(("epoch", "rate"), [(0, 0.01), (10, 0.49985), (999, 0.0005), (1001, 0.000505)])
