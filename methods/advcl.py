@@ -136,18 +136,21 @@ class AdvCL(TrainingMethod[AdvCLConfig, AdvCLState]):
     Config = AdvCLConfig
     # The paper scores CIFAR-100, too; the released code has settings for CIFAR-10 alone.
     PAPER = {"cifar10": AdvCLConfig(), "cifar100": AdvCLConfig()}
-    # Chosen on the held-out slice (tests/studies/held_out.py).
+    # Chosen on the held-out slice (tests/studies/held_out.py). The last batch, which is kept, fills half of the running
+    # statistics that are scored (six passes of momentum .1): 61 images here, 5 with batches of 128. Radius 2 removes
+    # so much of a digit that nothing robust is learnt in as many epochs.
     QUICK = {
         "digits": AdvCLConfig(
             labels_from="simclr",
             clusters=(2, 10, 50),
             architecture=Architecture.SMALL,
-            epochs=12,
-            batch_size=128,
+            epochs=8,
+            batch_size=67,
             warmup_epochs=1,
-            radius=2,
-            eps=0.1,
-            crop_scale=(0.6, 1.0),
+            radius=1,
+            eps=0.15,
+            crop_scale=(0.85, 1.0),
+            jitter=(0.2, 0.2, 0.2, 0.05),
             flip_probability=0.0,
             crop_padding=1,
         )
