@@ -21,7 +21,7 @@ from bench.data.views import (
 )
 from bench.engine.loop import Batch, TrainingMethod, Update
 from bench.engine.optim import SOLO_LEARN, Lars
-from bench.engine.schedules import WarmupCosine, solo_learn
+from bench.engine.schedules import Per, WarmupCosine, solo_learn
 from bench.models.encoder import Normalisation, ResNetEncoder, resnet_encoder
 from bench.models.projectors import Head
 from bench.models.resnet import Architecture, Init
@@ -48,6 +48,8 @@ class SimCLRConfig(TrainingConfig):
     """The paper is silent; solo-learn's default .4 x batch/256."""
     warmup_epochs: EpochLength = 10
     """NCP-ACL A.2.1: linear warm-up; solo-learn steps it per iteration from 3e-5."""
+    rate_per: Per = Per.STEP
+    """solo-learn solo/utils/lr_scheduler.py; in the version that trained DeACL's teacher (174bcbc) per epoch."""
     momentum: Fraction = 0.9
     """NCP-ACL A.2.1."""
     weight_decay: NonNegative = 1e-4
@@ -114,8 +116,9 @@ class SimCLR(TrainingMethod[SimCLRConfig, Projected]):
         )
 
     def learning_rate(self) -> WarmupCosine:
-        """Linear warm-up, then cosine to zero, per step."""
-        return solo_learn(self.config.learning_rate, self.config.warmup_epochs)
+        """Linear warm-up, then cosine to zero."""
+        c = self.config
+        return solo_learn(c.learning_rate, c.warmup_epochs, c.rate_per)
 
     @property
     def view(self) -> Views:

@@ -190,6 +190,20 @@ class TestFacts:
         asked = {"label": "mine", "dataset": "digits", "limit_train": 40, "limited": True, "schedule": "quick"}
         assert asked.items() <= cell.facts.items()
 
+    @pytest.mark.parametrize("fact", ["external_data", "labelled_pretraining"])
+    def test_rows_say_what_their_method_saw_and_what_it_builds_on(
+        self, make_sweep: Any, tmp_path: Path, fact: str
+    ) -> None:
+        seeing = write_method(tmp_path, "seeing", more=f"    def {fact}(self):\n        return True")
+        needs = f"    def requires(self):\n        return {{'teacher': Upstream({seeing!r})}}"
+        methods = f"{write_method(tmp_path)},{seeing},{write_method(tmp_path, 'building', more=needs)}"
+        plan = plan_of(make_sweep(methods=methods))
+        assert {cell.label: cell.facts[fact] for cell in plan.cells} == {
+            "mine": False,
+            "seeing": True,
+            "building": True,
+        }
+
     def test_data_that_is_not_here_is_planned_without_it(self, make_sweep: Any) -> None:
         sweep = make_sweep(methods="simclr", datasets="cifar10,stl10", schedule="short", limit="train=500,test=100")
         plan = plan_of(sweep)

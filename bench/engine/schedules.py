@@ -85,6 +85,34 @@ class WarmupCosine:
 
 
 @dataclass(frozen=True)
+class WarmupIntoCosine:
+    """Half a cosine per epoch over the whole training, whose first epochs rise per step to where it will be then.
+
+    Attributes:
+        peak: the rate the cosine falls from.
+        warmup_epochs: length of the rise; its last step is one short of the cosine.
+        start: the rate it rises from.
+        end: the rate the cosine reaches in the last epoch.
+    """
+
+    peak: float
+    warmup_epochs: int
+    start: float
+    end: float
+
+    def __call__(self, epoch: int, step: int, steps_per_epoch: int, epochs: int) -> float:
+        """The rate of one update."""
+        if epoch >= self.warmup_epochs:
+            return self.cosine(epoch + 1, epochs)
+        risen = (epoch + step / steps_per_epoch) / self.warmup_epochs
+        return self.start + (self.cosine(self.warmup_epochs, epochs) - self.start) * risen
+
+    def cosine(self, epoch: int, epochs: int) -> float:
+        """The rate of an epoch, counted from 1."""
+        return self.end + (self.peak - self.end) * (1 + math.cos(math.pi * epoch / epochs)) / 2
+
+
+@dataclass(frozen=True)
 class StepDecay:
     """A constant rate that is multiplied by `factor` at each milestone.
 
@@ -103,9 +131,9 @@ class StepDecay:
         return self.rate * self.factor ** sum(epoch >= milestone for milestone in self.milestones)
 
 
-def solo_learn(peak: float, warmup_epochs: int = 10) -> WarmupCosine:
-    """Per step, from 3e-5 (solo-learn solo/utils/lr_scheduler.py; solo/methods/base.py:362-383)."""
-    return WarmupCosine(peak, warmup_epochs, start=3e-5)
+def solo_learn(peak: float, warmup_epochs: int = 10, per: Per = Per.STEP) -> WarmupCosine:
+    """From 3e-5 (solo-learn solo/utils/lr_scheduler.py; solo/methods/base.py:362-383); per epoch in early versions."""
+    return WarmupCosine(peak, warmup_epochs, start=3e-5, per=per)
 
 
 def deacl(peak: float = 0.5, warmup_epochs: int = 10, start: float = 0.003) -> WarmupCosine:
@@ -131,3 +159,8 @@ def dynacl(peak: float = 5.0, warmup_epochs: int = 10) -> WarmupCosine:
 def rocl(peak: float = 1.5, warmup_epochs: int = 10) -> WarmupCosine:
     """Per epoch, from a fifteenth of the peak (RoCL src/rocl_train.py:115-116; src/warmup_scheduler/scheduler.py)."""
     return WarmupCosine(peak, warmup_epochs, start=peak / 15, per=Per.EPOCH, ramp=Ramp.ABOVE_START, cut_off=True)
+
+
+def advcl(peak: float = 0.5, warmup_epochs: int = 10, start: float = 0.01) -> WarmupIntoCosine:
+    """From 0.01, down to a thousandth of the peak (AdvCL utils.py:219-240; pretraining_advCL.py:70-85)."""
+    return WarmupIntoCosine(peak, warmup_epochs, start=start, end=peak / 1000)

@@ -237,7 +237,7 @@ _PREPARE: Mapping[StageKind, Callable[[Job, Store, Bench], Compute]] = {
 def method_of(ref: MethodRef) -> Method[Any]:
     """The method with its settings."""
     method = Registry.discover().find(ref.text).load()
-    return method(method.Config.model_validate(ref.config))
+    return method(method.Config.model_validate(ref.settings))
 
 
 def load_encoder(store: Store, key: str, ref: MethodRef, device: str) -> Encoder:

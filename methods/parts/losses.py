@@ -56,8 +56,9 @@ def nt_xent_of_views(views: Sequence[Tensor], temperature: float | Tensor, *, de
     """NT-Xent of V views: each of the VB rows must find each of its V - 1 other views among all other rows.
 
     The other positives stay in the denominator: RoCL src/loss.py:5-85, where three views make 6B ordered pairs and the
-    sum is divided by 3B. The row itself is masked out rather than subtracted or set to zero, which is exact in every
-    precision; the 1e-8 that RoCL adds to p and to its denominator moves the loss by about 1e-8 / p.
+    sum is divided by 3B. SupCon without labels (AdvCL losses.py:7-94) is its mean over the V - 1 views. The row itself
+    is masked out rather than subtracted or set to zero, which is exact in every precision; the 1e-8 that RoCL adds to p
+    and to its denominator moves the loss by about 1e-8 / p.
 
     Args:
         views: V of [B, d], rows of any length; row i of each is of the same image.
