@@ -18,3 +18,9 @@ def peak_memory_mb(device: str) -> float:
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated(device) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def release_memory(device: str) -> None:
+    """Give memory that torch keeps for later back to the device, for other processes to use; nothing on a CPU."""
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()
