@@ -6,6 +6,7 @@ The server does nothing else: it has one thread and never touches a GPU, as safe
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -164,7 +165,8 @@ def serve(control: socket.socket, life: Life) -> None:
     """
     for name in PRELOADED:
         import_module(name)
-    control.sendall(NUMBER.pack(READY))
+    gc.freeze()  # What is never collected stays in memory that all workers share.
+    _answer(control, READY)
     children: set[int] = set()
     while (request := received(control)) is not None:
         number, descriptors = request
@@ -174,10 +176,15 @@ def serve(control: socket.socket, life: Life) -> None:
         else:
             answer = _exit_code(number)
             children.remove(number)
-        control.sendall(NUMBER.pack(answer))
+        _answer(control, answer)
     for pid in children:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
+
+
+def _answer(control: socket.socket, number: int) -> None:
+    with suppress(ConnectionError):  # A parent that is no more shows when the next request is waited for.
+        control.sendall(NUMBER.pack(number))
 
 
 def _forked(control: socket.socket, descriptor: int, life: Life) -> int:

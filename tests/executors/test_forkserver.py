@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 
@@ -11,7 +13,8 @@ import pytest
 
 from bench.errors import BenchError
 from bench.executors.forkserver import START, ForkServer
-from tests.processes import wait_for
+from bench.keys import PROJECT
+from tests.processes import is_running, wait_for
 
 ECHO = START.replace(
     "from bench.executors.pool import main; main()",
@@ -38,14 +41,6 @@ def server() -> Iterator[ForkServer]:
     server = ForkServer.start(3, ECHO)
     yield server
     server.close()
-
-
-def is_there(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def test_workers_talk_each_through_a_pipe_of_its_own(server: ForkServer) -> None:
@@ -96,7 +91,24 @@ def test_signals_to_the_whole_group_do_not_end_the_server(server: ForkServer) ->
 def test_closing_it_ends_all_workers(server: ForkServer) -> None:
     workers = [server.fork()[0] for _ in range(2)]
     server.close()
-    assert not any(is_there(worker.pid) for worker in workers)
+    assert not any(is_running(worker.pid) for worker in workers)
+
+
+def test_nobody_outlives_a_parent_that_was_killed() -> None:
+    code = """
+import sys, time
+from bench.executors.forkserver import ForkServer
+server = ForkServer.start(1, sys.argv[1])
+print(server.process.pid, server.fork()[0].pid, flush=True)
+time.sleep(600)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    with subprocess.Popen([sys.executable, "-c", code, ECHO], stdout=subprocess.PIPE, env=environment) as parent:
+        assert parent.stdout is not None
+        processes = [int(pid) for pid in parent.stdout.readline().split()]
+        assert [is_running(pid) for pid in processes] == [True, True]
+        parent.kill()
+    wait_for(lambda: not any(is_running(pid) for pid in processes))
 
 
 def test_a_server_that_is_still_importing_is_not_waited_for() -> None:
@@ -104,6 +116,13 @@ def test_a_server_that_is_still_importing_is_not_waited_for() -> None:
     began = time.monotonic()
     server.close()
     assert time.monotonic() - began < 60
+
+
+def test_a_parent_that_is_gone_before_all_is_imported_is_no_error() -> None:
+    slow = ECHO.replace("forkserver.serve(", "time.sleep(0.5); forkserver.serve(")
+    server = ForkServer.start(1, slow)
+    server.control.close()
+    assert server.process.wait() == 0
 
 
 def test_a_server_that_died_is_an_error_with_a_remedy(server: ForkServer) -> None:

@@ -23,19 +23,11 @@ from bench.keys import PROJECT
 from bench.plan import DataRef, MethodRef, Stage, StageKind, Task
 from bench.store import Store, read_rows
 from tests.plugins import write_method
-from tests.processes import DEADLINE, wait_for
+from tests.processes import DEADLINE, is_running, wait_for
 
 STAGE = Stage(StageKind.HEAD, "", Task(MethodRef("", "", {}, ""), DataRef(""), 0), {})
 JOB = Job(STAGE, {})
 HERE = Placed("k", "cpu", 0.0)
-
-
-def is_running(process: int) -> bool:
-    """Whether a process is there, and no zombie that nobody has waited for."""
-    try:
-        return "\nState:\tZ" not in Path(f"/proc/{process}/status").read_text()
-    except FileNotFoundError:
-        return False
 
 
 def test_a_killed_worker_fails_its_cell_and_the_rest_is_bit_identical_to_one_process(
