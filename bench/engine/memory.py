@@ -20,7 +20,16 @@ def peak_memory_mb(device: str) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
-def release_memory(device: str) -> None:
-    """Give memory that torch keeps for later back to the device, for other processes to use; nothing on a CPU."""
+def released(device: str) -> bool:
+    """Give memory that torch keeps for later back to a GPU, for other processes to use; on a CPU there is none.
+
+    Returns:
+        whether the device still answers: after some errors a GPU is lost to a process for good.
+    """
     if device.startswith("cuda"):
-        torch.cuda.empty_cache()
+        try:
+            torch.cuda.synchronize(device)
+            torch.cuda.empty_cache()
+        except RuntimeError:
+            return False
+    return True

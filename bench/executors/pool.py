@@ -157,7 +157,7 @@ def main() -> None:
 def work(pipe: Connection[Message, Job]) -> None:
     """A worker's life: jobs in, progress and ends out, until the parent closes the pipe or is no more."""
     threading.Thread(target=_die_with, args=(os.getppid(),), daemon=True).start()
-    from bench.engine.memory import release_memory
+    from bench.engine.memory import released
     from bench.executors.attempt import attempt
 
     site: Site = pipe.recv()  # type: ignore[assignment]
@@ -167,8 +167,10 @@ def work(pipe: Connection[Message, Job]) -> None:
             with stop.at_once():
                 job = pipe.recv()
             end = attempt(job, site, pipe.send, stop)
-            release_memory(site.device)
+            usable = released(site.device)
             pipe.send(end)
+            if not usable:  # The next stage gets a new process.
+                break
             stop.forget()
 
 

@@ -12,9 +12,12 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
+import torch
 
+from bench.engine.memory import released
 from bench.executors.events import Event, Failure, StageState
 from bench.executors.placement import Device, Placed
 from bench.executors.pool import Pool, Worker
@@ -123,6 +126,19 @@ class TestDeath:
         one.process.wait()
         one.give(JOB, HERE)
         assert isinstance(one.take(), Failure)
+
+
+@pytest.mark.parametrize(
+    ("device", "fault", "usable"),
+    [("cpu", None, True), ("cuda:1", None, True), ("cuda:1", RuntimeError("illegal memory access"), False)],
+)
+def test_a_gpu_that_no_longer_answers_is_noticed_after_the_stage(
+    device: str, fault: Exception | None, usable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synchronised = Mock(side_effect=fault)
+    monkeypatch.setattr(torch.cuda, "synchronize", synchronised)
+    assert released(device) is usable
+    assert synchronised.called is (device != "cpu")
 
 
 class FakeChild:
