@@ -70,3 +70,10 @@ def control(session: nox.Session) -> None:
     install(session)
     session.run("bench", "run", "--methods", "simclr,ncp,amoc", "--seeds", "5")
     session.run("python", "tests/studies/control.py", "runs", "simclr", "ncp", "amoc")
+
+
+@nox.session
+def clustering(session: nox.Session) -> None:
+    """Study: what clustering and memory banks cost beside an epoch of ResNet-18."""
+    install(session)
+    session.run("python", "tests/studies/clustering.py", *session.posargs, env=ONE_THREAD)

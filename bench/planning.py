@@ -152,8 +152,11 @@ class _Planner:
     def data(self, source: str) -> DataFacts:
         return data_facts(DataRef(source, self.limit.text or None), self.sweep.data_dir, self.download)
 
-    def pool(self, source: str) -> DataFacts:
-        limit = Limit(train=self.limit.train)
+    def pool(self, subject: _Subject) -> DataFacts:
+        """The images to pre-train on."""
+        source = subject.pool
+        # The data set itself goes by one reference here and in `data`, so that it is read once.
+        limit = self.limit if source == subject.data.ref.source else Limit(train=self.limit.train)
         return pool_facts(DataRef(source, limit.text or None), self.sweep.data_dir, self.download)
 
     # Methods.
@@ -215,7 +218,7 @@ class _Planner:
         _check_classes(protocol, data)
         head = self.head(subject, protocol, pretrain)
         upstream = {"encoder": pretrain, "head": head}
-        pool = self.pool(subject.pool)
+        pool = self.pool(subject)
         return Cell(
             label=chosen.label,
             method=chosen.ref,
@@ -231,7 +234,7 @@ class _Planner:
 
     def pretraining(self, subject: _Subject, needed_by: tuple[str, ...] = ()) -> str:
         """The stage that trains the method's encoder, after those it requires."""
-        chosen, data, pool = subject.chosen, subject.data, self.pool(subject.pool)
+        chosen, data, pool = subject.chosen, subject.data, self.pool(subject)
         chain = (*needed_by, chosen.label)
         if chosen.label in needed_by:
             raise BenchError(f"method '{chosen.label}' needs itself ({' needs '.join(chain)}): correct its `requires`.")

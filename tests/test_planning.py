@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from bench.data import profiles
+from bench.data.sources import _read
 from bench.errors import BenchError
 from bench.plan import Plan, StageKind
 from bench.planning import plan_of
@@ -35,6 +36,15 @@ class TestGraph:
         plan = plan_of(make_sweep(seeds=2, protocols="cheap,cheap-alf"))
         assert len(plan.cells) == 4
         assert [len(keys(plan, kind)) for kind in StageKind] == [2, 4, 6]
+
+    def test_a_source_is_read_once_whatever_the_limit(
+        self, make_sweep: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        reads: list[Any] = []
+        monkeypatch.setattr("bench.data.sources._read", lambda *of: reads.append(of) or _read(*of))
+        own = {"data_dir": tmp_path / "of its own", "methods": "simclr,ncp"}
+        plan_of(make_sweep(limit="train=50,test=30", **own))
+        assert len(reads) == 1
 
     def test_an_upstream_is_a_stage_of_the_same_seed_shared_with_the_method_itself(self, make_sweep: Any) -> None:
         plan = plan_of(make_sweep(methods="ncp,simclr", seeds=2))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -62,7 +62,9 @@ class Conditions:
             if kind == "cuda" and self.deterministic:
                 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it is first used
             autocast = torch.autocast(kind, torch.bfloat16, enabled=mixed, cache_enabled=False)
-            with deterministic_kernels(self.deterministic), autocast:
+            # What a method calls plain `cuda` is this device then, not the first one.
+            own_device = torch.cuda.device(self.device) if kind == "cuda" else nullcontext()
+            with deterministic_kernels(self.deterministic), autocast, own_device:
                 yield
         finally:
             torch.set_num_threads(threads)
