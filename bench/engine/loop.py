@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.config import TrainingConfig
-from bench.contract import Encoder, Method, Run, UnlabelledImages
+from bench.contract import Encoder, LabelledImages, Method, Run, UnlabelledImages
 from bench.data.views import pixels_of
 from bench.engine.schedules import Schedule
 from bench.engine.state import Averages, TrainingState
@@ -30,6 +30,7 @@ class Batch:
         pixels: float32 [B, 3, H, W] in [0, 1], not augmented.
         index: int64 [B], positions in the pre-training images.
         randomness, epoch, step: the axes of this step's random numbers.
+        classes: int64 [B], where the images are labelled; else None.
     """
 
     pixels: Tensor
@@ -37,6 +38,18 @@ class Batch:
     randomness: Randomness
     epoch: int
     step: int
+    classes: Tensor | None = None
+
+    @property
+    def labels(self) -> Tensor:
+        """The classes, int64 [B].
+
+        Raises:
+            StageError: in a method that is not `labelled`.
+        """
+        if self.classes is None:
+            raise StageError("this method is not handed the classes of images: set `labelled = True` on its class.")
+        return self.classes
 
     def generator(self, purpose: str) -> torch.Generator:
         """A generator for `purpose` in this step, the same whatever was drawn before."""
@@ -160,9 +173,10 @@ def batches_of(order: Tensor, method: TrainingMethod[TrainingConfigT, NetT]) -> 
 
 
 def take(images: UnlabelledImages, index: Tensor, randomness: Randomness, epoch: int, step: int) -> Batch:
-    """The images at `index` as float pixels, with this step's axes."""
+    """The images at `index` as float pixels, with this step's axes, and their classes where they are labelled."""
     pixels = pixels_of(images.pixels[index]).contiguous(memory_format=torch.channels_last)
-    return Batch(pixels, index, randomness, epoch, step)
+    classes = images.labels[index] if isinstance(images, LabelledImages) else None
+    return Batch(pixels, index, randomness, epoch, step, classes)
 
 
 def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:

@@ -178,7 +178,8 @@ def compare(stage: Stage, store: Store, record: Mapping[str, Any]) -> None:
 
 def _pretrain(job: Job, store: Store, bench: Bench) -> Compute:
     key, task, site = job.stage.key, job.stage.task, bench.site
-    method, pool = method_of(task.method), loading.pool(task.data, site.data_dir).to(site.device)
+    method = method_of(task.method)
+    images = loading.training_images(task.data, site.data_dir, labelled=method.labelled).to(site.device)
     upstream = {
         name: load_encoder(store, key, job.upstream_methods[key], site.device)
         for name, key in job.stage.upstream.items()
@@ -187,7 +188,7 @@ def _pretrain(job: Job, store: Store, bench: Bench) -> Compute:
 
     def compute() -> Product:
         keeper = Keeper(store, key, site.device, site.checkpoint_every, bench.stop, history)
-        encoder = pretrain(method, pool.images, upstream, task.seed, bench.report, history.append, keeper)
+        encoder = pretrain(method, images, upstream, task.seed, bench.report, history.append, keeper)
         notes = {HISTORY: json.dumps(history, indent=1).encode()}
         return Product(encoder.state_dict(), notes=notes, earlier=keeper.earlier)
 
@@ -205,7 +206,8 @@ def _head(job: Job, store: Store, bench: Bench) -> Compute:
         fitted = head(encoder, data, recipe, data.profile.eps, rate, task.seed, bench.report)
         tensors = {"weight": fitted.weight, "bias": fitted.bias}
         tensors |= {ENCODER_PREFIX + name: value for name, value in (fitted.encoder_state or {}).items()}
-        result = {"rate": fitted.rate, "curve": fitted.curve, "at_edge": fitted.at_edge, "images": len(data.train)}
+        images = len(data.train) if recipe.trained else None
+        result = {"rate": fitted.rate, "curve": fitted.curve, "at_edge": fitted.at_edge, "images": images}
         return Product(tensors, result)
 
     return compute

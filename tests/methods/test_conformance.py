@@ -108,7 +108,9 @@ class TestSettings:
         for name, about in type(scaled).model_fields.items():
             before, after = getattr(entry.config, name), getattr(scaled, name)
             if any(isinstance(mark, ScalesWithEpochs) for mark in about.metadata):
-                assert after == max(1, round(before * epochs / entry.config.epochs))
+                lengths = before if isinstance(before, tuple) else (before,)
+                scaled_lengths = after if isinstance(after, tuple) else (after,)
+                assert scaled_lengths == tuple(max(1, round(part * epochs / entry.config.epochs)) for part in lengths)
             else:
                 assert after == before
         assert entry.config.with_epochs(entry.config.epochs) == entry.config
@@ -213,21 +215,23 @@ def test_two_processes_give_the_same_bits() -> None:
 
 
 class TestLabels:
-    def test_labels_cannot_reach_pretrain(self, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_labels_reach_only_a_method_that_is_labelled(self, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Any other is handed no class, neither by the stage nor by the loop, and other classes change no bit of it."""
         handed: list[UnlabelledImages] = []
         method = tiny(text)
         run = type(method).pretrain
         monkeypatch.setattr(
             type(method), "pretrain", lambda self, images, context: handed.append(images) or run(self, images, context)
         )
-        images = LabelledImages(digits().pixels, digits().profile, torch.arange(len(digits())) % 10)
+        images = LabelledImages(digits().pixels, digits().profile, digits().labels.flip(0))
         encoder = pretrained(method, images=images)
-        assert type(handed[0]) is UnlabelledImages
-        assert bits(encoder) == bits(trained(text))
+        assert type(handed[0]) is (LabelledImages if method.labelled else UnlabelledImages)
+        assert (batch_of(handed[0]).classes is not None) is method.labelled
+        assert (bits(encoder) == bits(trained(text))) is not method.labelled
 
     def test_images_reach_pretrain_through_the_shuffle_alone(self, text: str) -> None:
         method = tiny(text)
-        assert bits(method.pretrain(seen(), run_of(method))) == bits(trained(text))
+        assert bits(method.pretrain(seen(labelled=method.labelled), run_of(method))) == bits(trained(text))
 
 
 def test_the_shuffle_hides_the_classes() -> None:
@@ -271,7 +275,7 @@ class Prepared:
         self.method = tiny(text)
         if not isinstance(self.method, TrainingMethod):
             pytest.skip("not trained by the engine's loop")
-        self.images, run = seen(), run_of(self.method)
+        self.images, run = seen(labelled=self.method.labelled), run_of(self.method)
         with run.randomness.as_global("initialisation"):
             self.net = self.method.build(self.images, run)
         self.method.prepare(self.net, self.images, run)
