@@ -1,0 +1,195 @@
+"""`bench status`: what is at work in a store, seen from another shell."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from bench.live import AtWork, LiveRun, Standing
+    from bench.store import Lock, Store
+
+REFRESH = 1.0
+"""Seconds between two looks with `--watch`."""
+FAILURES = 5
+"""How many of the last failures are shown."""
+INDENT = "    "
+
+
+class Format(StrEnum):
+    """How the status is printed."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+EXAMPLES = """
+[bold]Examples[/]
+
+[dim]once, and again and again until nothing is at work:[/]
+  bench status
+  bench status --watch
+[dim]another store, for a script:[/]
+  bench status --out results/long --format json
+"""
+
+
+def status(
+    *,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The store to look at.")] = Path("runs"),
+    watch: Annotated[bool, typer.Option("--watch", help="Look every second until nothing is at work.")] = False,
+    form: Annotated[Format, typer.Option("--format", help="text, or a JSON object per look.")] = Format.TEXT,
+) -> None:
+    """Show what is at work in a store: how far, how fast, how long still, and signs of life; what failed or died."""
+    from rich.console import Console
+
+    from bench.store import Store
+
+    store, console = Store.existing(out), Console()
+    _check(store)
+    if watch and form is Format.TEXT and console.is_terminal:
+        _watch_live(store, console)
+        return
+    while True:
+        seen = look(store)
+        if form is Format.JSON:
+            print(json.dumps(seen, default=str), flush=True)
+        else:
+            console.print("\n".join(lines(store)), highlight=False, soft_wrap=not console.is_terminal)
+        if not (watch and any(run["alive"] for run in seen["runs"])):
+            return
+        time.sleep(REFRESH)
+
+
+def _check(store: Store) -> None:
+    from bench.errors import BenchError
+
+    if not store.root.is_dir():
+        raise BenchError(f"there is no store '{store.root}': name the one that `bench run` writes to with --out.")
+
+
+def _watch_live(store: Store, console: Any) -> None:
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(console=console, auto_refresh=False) as shown:
+        while True:
+            shown.update(Text.from_markup("\n".join(lines(store))), refresh=True)
+            if not any(run["alive"] for run in look(store)["runs"]):
+                return
+            time.sleep(REFRESH)
+
+
+def look(store: Store) -> dict[str, Any]:
+    """The status as JSON data."""
+    from bench.live import live_runs
+
+    runs = [{**asdict(run), "keys": sorted(run.keys or ())} for run in live_runs(store)]
+    failures = [{"key": key, **failure} for key, failure in store.failures().items()]
+    return {"out": str(store.root), "runs": runs, "left_unfinished": _left(store), "failures": failures[-FAILURES:]}
+
+
+def _left(store: Store) -> list[dict[str, Any]]:
+    return [{"key": lock.key, "age_s": round(lock.age), **lock.holder} for lock in store.locks() if not lock.held]
+
+
+def lines(store: Store) -> Iterator[str]:
+    """The status as lines in rich's markup."""
+    from bench.live import live_runs
+
+    runs = live_runs(store)
+    for run in runs:
+        yield from _run_lines(run)
+    if not any(run.alive for run in runs):
+        yield f"Nothing is at work in '{store.root}'."
+    yield from _unfinished_lines([lock for lock in store.locks() if not lock.held], store)
+    yield from _failure_lines(store)
+
+
+def _run_lines(run: LiveRun) -> Iterator[str]:
+    from rich.markup import escape
+
+    from bench.cli.progress import spell
+
+    since = _seconds_since(run.since)
+    place = f"pid {run.pid} on {run.host}, " + ("" if since is None else f"for {spell(since)}")
+    yield f"[bold]{escape(run.command)}[/]"
+    if not run.alive:
+        yield f"{INDENT}[red]died[/]: {escape(place)} ago it began; the same command goes on where it stopped."
+    yield f"{INDENT}{escape(place)}  {_counts(run.standing)}" if run.alive else f"{INDENT}{_counts(run.standing)}"
+    for work in run.standing.at_work:
+        yield from _work_lines(work)
+    for label in run.standing.elsewhere:
+        yield f"{INDENT}[blue]waiting[/] for {escape(label)}: another run works on it"
+    yield ""
+
+
+def _counts(standing: Standing) -> str:
+    from bench.cli.progress import STYLES, spell
+    from bench.executors.events import StageState
+
+    parts = [f"{sum(standing.counts.values())} stages"]
+    for state, count in standing.counts.items():
+        style = STYLES.get(StageState(state), "default")
+        parts.append(f"[{style}]{count} {state}[/]")
+    if standing.left_s is not None:
+        parts.append(f"about {spell(standing.left_s)} left")
+    return "  ".join(parts)
+
+
+def _work_lines(work: AtWork) -> Iterator[str]:
+    from rich.markup import escape
+
+    from bench.cli.progress import advance, spell
+    from bench.history import has_collapsed, signs_in
+
+    yield f"{INDENT}[yellow]{work.kind}[/] {escape(work.label)}  [dim]{escape(work.where)}, {spell(work.seconds)}[/]"
+    if text := advance(work):
+        yield f"{INDENT * 2}{escape(text)}"
+    signs = signs_in(work.facts)
+    if signs:
+        yield f"{INDENT * 2}{escape(signs_text(signs))}" + ("  [bold red]collapsed[/]" if has_collapsed(signs) else "")
+
+
+def signs_text(signs: Mapping[str, float]) -> str:
+    """Signs of life on one line."""
+    return "  ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in signs.items())
+
+
+def _unfinished_lines(locks: list[Lock], store: Store) -> Iterator[str]:
+    from rich.markup import escape
+
+    from bench.cli.progress import spell
+
+    if locks:
+        yield f"[bold]Left unfinished in '{escape(str(store.root))}'[/] (the next run takes them over)"
+    for lock in locks:
+        what, pid, host = (lock.holder.get(name, "?") for name in ("what", "pid", "host"))
+        kept = ", a checkpoint is kept" if store.checkpoint_folder(lock.key).exists() else ""
+        yield f"{INDENT}{escape(str(what))}: pid {pid} on {escape(str(host))}, {spell(lock.age)} ago, is gone{kept}"
+
+
+def _failure_lines(store: Store) -> Iterator[str]:
+    from rich.markup import escape
+
+    failures = list(store.failures().items())[-FAILURES:]
+    if failures:
+        yield "[bold]Last failures[/] (the next run tries them again)"
+    for key, failure in reversed(failures):
+        text = f"{failure.get('error', '?')} (log: {store.log(key)})"
+        yield f"{INDENT}[red]{escape(str(failure.get('label', key)))}[/]: {escape(text)}"
+
+
+def _seconds_since(instant: str) -> float | None:
+    try:
+        return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(instant)).total_seconds())
+    except ValueError:
+        return None
