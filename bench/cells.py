@@ -46,9 +46,10 @@ def _ambiguous(rows: Mapping[str, Row], text: str, keys: list[str]) -> BenchErro
 
 
 def _missing(rows: Mapping[str, Row], text: str) -> BenchError:
-    names = {name_of(row): key for key, row in rows.items()}
-    close = [name for name in names if text in name] or difflib.get_close_matches(text, names, SHOWN, cutoff=0.3)
-    listed = _listed(rows, [names[name] for name in close or list(names)])
+    called = {key: (name_of(row), row["label"]) for key, row in rows.items()}
+    known = sorted({word for words in called.values() for word in words})
+    close = {word for word in known if text in word} or set(difflib.get_close_matches(text, known, SHOWN, cutoff=0.5))
+    listed = _listed(rows, [key for key, words in called.items() if close & set(words)] or list(rows))
     return BenchError(f"no finished cell is called '{text}'. There are: {listed or 'none; `bench run` makes them'}.")
 
 

@@ -81,7 +81,8 @@ class Standing:
     def of(cls, values: Mapping[str, Any]) -> Self:
         """From JSON data; nothing is known where a newer version wrote something else."""
         try:
-            return cls(**{**values, "at_work": tuple(AtWork(**stage) for stage in values.get("at_work", ()))})
+            at_work = tuple(AtWork(**stage) for stage in values.get("at_work", ()))
+            return cls(**{**values, "at_work": at_work, "elsewhere": tuple(values.get("elsewhere", ()))})
         except TypeError:
             return cls()
 

@@ -554,12 +554,15 @@ def _is_same(file: BinaryIO, path: Path) -> bool:
 
 
 def is_held(path: Path) -> bool:
-    """Whether a living process holds the lock of a file; not where there is no such file."""
+    """Whether a living process holds the lock of a file, or may do so: some file systems cannot tell."""
     try:
         with path.open("ab" if os.access(path, os.W_OK) else "rb") as file:
-            return not locked(file.fileno())
-    except OSError:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
         return False
+    except OSError:
+        return True
+    return False
 
 
 def _sign(file: BinaryIO, what: str) -> None:

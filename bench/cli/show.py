@@ -58,8 +58,9 @@ def show(
     console.print(f"[bold]{_plain(name_of(row))}[/]  cell {key}\n", highlight=False)
     console.print(_pairs({name: row[name] for name in IDENTITY if row[name] is not None}), highlight=False)
     _section(console, "Settings", _pairs(json.loads(row["config"])))
+    contexts: list[str] = []
     for stage in (*sorted(others), *stages_of(row)):
-        _section(console, _title(store, stage), *_stage(store, stage), *_history(store, stage))
+        _section(console, _title(store, stage), *_stage(store, stage, contexts), *_history(store, stage))
     _section(console, "Attacks", _attacks(row, store))
     _section(
         console, "Remarks", *[_plain(text) for text in (*json.loads(row["warnings"]), *json.loads(row["footnotes"]))]
@@ -93,8 +94,8 @@ def _title(store: Store, key: str) -> str:
     return f"{str(record['kind']).capitalize()}: {_plain(record['label'])}"
 
 
-def _stage(store: Store, key: str) -> Iterator[RenderableType]:
-    """What the store knows of a stage."""
+def _stage(store: Store, key: str, contexts: list[str]) -> Iterator[RenderableType]:
+    """What the store knows of a stage; a context that is the last of those seen is not repeated."""
     from bench.cli.progress import spell
 
     if not store.has(key):
@@ -102,17 +103,19 @@ def _stage(store: Store, key: str) -> Iterator[RenderableType]:
         yield _plain(f"failed: {failure['error']}" if failure else "not finished, or removed")
         return
     record = store.record(key)
+    context = ", ".join(f"{name} {value}" for name, value in record["context"].items() if value is not None)
     facts = {
         "key": key,
-        "product": f"SHA-256 {record['bits']}",
+        "SHA-256": record["bits"],
         "computed": f"{record['created'][:16].replace('T', ' ')} UTC in {spell(record['seconds'])}",
         "peak memory": f"{record['peak_memory_mb']:.0f} MiB",
-        "context": ", ".join(f"{name} {value}" for name, value in record["context"].items() if value is not None),
+        "context": "as above" if contexts[-1:] == [context] else context,
         "upstream": ", ".join(f"{name} {other}" for name, other in record["upstream"].items()),
         "result": _result(record["result"]),
         "files": ", ".join(_files(store, key)),
         "found": "\n".join(store.findings(key)),
     }
+    contexts.append(context)
     yield _pairs({name: text for name, text in facts.items() if text})
 
 

@@ -119,12 +119,13 @@ def _run_lines(run: LiveRun) -> Iterator[str]:
 
     from bench.cli.progress import spell
 
-    since = _seconds_since(run.since)
-    place = f"pid {run.pid} on {run.host}, " + ("" if since is None else f"for {spell(since)}")
+    began = _seconds_since(run.since)
+    since = "" if began is None else f", began {spell(began)} ago"
     yield f"[bold]{escape(run.command)}[/]"
+    yield f"{INDENT}pid {run.pid} on {escape(run.host)}{since}"
     if not run.alive:
-        yield f"{INDENT}[red]died[/]: {escape(place)} ago it began; the same command goes on where it stopped."
-    yield f"{INDENT}{escape(place)}  {_counts(run.standing)}" if run.alive else f"{INDENT}{_counts(run.standing)}"
+        yield f"{INDENT}[red]died[/] without a word; where it stood then is below, and the same command goes on there"
+    yield f"{INDENT}{_counts(run.standing)}"
     for work in run.standing.at_work:
         yield from _work_lines(work)
     for label in run.standing.elsewhere:
@@ -151,7 +152,8 @@ def _work_lines(work: AtWork) -> Iterator[str]:
     from bench.cli.progress import advance, spell
     from bench.history import has_collapsed, signs_in
 
-    yield f"{INDENT}[yellow]{work.kind}[/] {escape(work.label)}  [dim]{escape(work.where)}, {spell(work.seconds)}[/]"
+    place = f"{work.where or 'starting'}, {spell(work.seconds)}"
+    yield f"{INDENT}[yellow]{work.kind}[/] {escape(work.label)}  [dim]{escape(place)}[/]"
     if text := advance(work):
         yield f"{INDENT * 2}{escape(text)}"
     signs = signs_in(work.facts)

@@ -35,10 +35,8 @@ STAGES = {name: stage(name, weight) for name, weight in {"a": 10.0, "b": 30.0, "
 PLAN = Plan((), {made.key: made for made in STAGES.values()})
 
 
-def event(
-    name: str, state: StageState, done: int = 0, total: int = 0, message: str = "", facts: dict[str, float] | None = None
-) -> Event:
-    return Event(STAGES[name].key, state, done, total, message, facts=facts or {})
+def event(name: str, state: StageState, done: int = 0, total: int = 0, message: str = "", **facts: float) -> Event:
+    return Event(STAGES[name].key, state, done, total, message, facts=facts)
 
 
 def log_of(key: str) -> Path:
@@ -117,7 +115,7 @@ class TestPlain:
         shown(event("a", StageState.RUNNING))
         stream.truncate(0)
         for clock.now, done in ((10, 100), (29, 290), (31, 310)):
-            shown(event("a", StageState.RUNNING, done, 1000, "epoch 2/4", {"loss": 5.43212}))
+            shown(event("a", StageState.RUNNING, done, 1000, "epoch 2/4", loss=5.43212))
             shown.beat()
         assert stream.getvalue().lstrip("\0").splitlines() == [
             "running 0/3 stages  1 running  31 s  about 16 min 09 s left",
