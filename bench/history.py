@@ -37,8 +37,10 @@ class Sign(StrEnum):
 
 
 def signs_in(facts: Facts) -> dict[str, float]:
-    """The signs of life among facts: the attacks' are means over an epoch like the parts of the loss."""
-    return {**facts.get(SIGNS, {}), **{name: facts[name] for name in Sign if name in facts}}
+    """The signs of life among facts, those of every method first; the attacks' come with the parts of the loss."""
+    found = {**{name: facts[name] for name in Sign if name in facts}, **facts.get(SIGNS, {})}
+    known = {str(name): found[name] for name in Sign if name in found}
+    return known | found
 
 
 def has_collapsed(signs: Mapping[str, float]) -> bool:

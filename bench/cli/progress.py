@@ -22,8 +22,8 @@ from bench.plan import Plan
 
 HEARTBEAT = 30.0
 """Seconds between two looks of the plain display at where the stages stand."""
-WIDTH = 48
-"""Columns of a stage's label in the live display."""
+LABEL, BAR = 48, 24
+"""Columns of a stage's label and bar in the live display at most: on a narrow terminal a third and an eighth of it."""
 STYLES = {
     StageState.DONE: "green",
     StageState.CACHED: "cyan",
@@ -75,10 +75,10 @@ def advance(work: AtWork) -> str:
     parts = [f"{work.done}/{work.total}" if work.total else "", work.message]
     if (loss := work.facts.get("loss")) is not None:
         parts.append(f"loss {loss:.4g}")
-    if work.steps_per_s and work.images_per_s:  # A pre-training: other stages count epochs or attacks.
-        parts.append(f"{work.steps_per_s:.3g} steps/s, {work.images_per_s:.0f} images/s")
     if work.left_s is not None:
         parts.append(f"{spell(work.left_s)} to go")
+    if work.steps_per_s and work.images_per_s:  # A pre-training: other stages count epochs or attacks.
+        parts.append(f"{work.steps_per_s:.3g} steps/s  {work.images_per_s:.0f} images/s")
     return "  ".join(part for part in parts if part)
 
 
@@ -114,10 +114,11 @@ class LiveDisplay:
 
     def __init__(self, tally: Tally, console: Console, log_of: LogOf) -> None:
         self.tally, self.console, self.log_of = tally, console, log_of
-        label = TextColumn("{task.description}", table_column=Column(width=WIDTH, no_wrap=True, overflow="ellipsis"))
+        width, bar = min(LABEL, console.width // 3), min(BAR, console.width // 8)
+        label = TextColumn("{task.description}", table_column=Column(width=width, no_wrap=True, overflow="ellipsis"))
         note = TextColumn("[dim]{task.fields[note]}[/]", table_column=Column(no_wrap=True, overflow="ellipsis"))
-        self.bars = Progress(label, BarColumn(24), TimeElapsedColumn(), note, console=console)
-        self.whole = Progress(BarColumn(24), TextColumn("{task.description}"), console=console)
+        self.bars = Progress(label, BarColumn(bar), TimeElapsedColumn(), note, console=console)
+        self.whole = Progress(BarColumn(bar), TextColumn("{task.description}"), console=console)
         self.total = self.whole.add_task("", total=1.0)
         self.tasks: dict[str, TaskID] = {}
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
     from bench.live import AtWork, LiveRun, Standing
     from bench.store import Lock, Store
 
@@ -21,7 +23,10 @@ REFRESH = 1.0
 """Seconds between two looks with `--watch`."""
 FAILURES = 5
 """How many of the last failures are shown."""
-INDENT = "    "
+INDENT = 4
+
+Line: TypeAlias = tuple[int, str]
+"""How far a line is indented, and its text in rich's markup."""
 
 
 class Format(StrEnum):
@@ -63,7 +68,7 @@ def status(
         if form is Format.JSON:
             print(json.dumps(seen, default=str), flush=True)
         else:
-            console.print("\n".join(lines(store)), highlight=False, soft_wrap=not console.is_terminal)
+            show_lines(store, console)
         if not (watch and any(run["alive"] for run in seen["runs"])):
             return
         time.sleep(REFRESH)
@@ -76,16 +81,33 @@ def _check(store: Store) -> None:
         raise BenchError(f"there is no store '{store.root}': name the one that `bench run` writes to with --out.")
 
 
-def _watch_live(store: Store, console: Any) -> None:
+def _watch_live(store: Store, console: Console) -> None:
     from rich.live import Live
-    from rich.text import Text
 
     with Live(console=console, auto_refresh=False) as shown:
         while True:
-            shown.update(Text.from_markup("\n".join(lines(store))), refresh=True)
+            shown.update(_laid_out(lines(store)), refresh=True)
             if not any(run["alive"] for run in look(store)["runs"]):
                 return
             time.sleep(REFRESH)
+
+
+def show_lines(store: Store, console: Console) -> None:
+    """Print the status: wrapped on a terminal, a line each in a pipe."""
+    if console.is_terminal:
+        console.print(_laid_out(lines(store)), highlight=False)
+        return
+    for level, text in lines(store):
+        console.print(f"{' ' * INDENT * level}{text}", highlight=False, soft_wrap=True)
+
+
+def _laid_out(indented: Iterable[Line]) -> RenderableType:
+    """Lines whose continuations are indented as they are."""
+    from rich.console import Group
+    from rich.padding import Padding
+    from rich.text import Text
+
+    return Group(*(Padding(Text.from_markup(text), (0, 0, 0, INDENT * level)) for level, text in indented))
 
 
 def look(store: Store) -> dict[str, Any]:
@@ -101,64 +123,65 @@ def _left(store: Store) -> list[dict[str, Any]]:
     return [{"key": lock.key, "age_s": round(lock.age), **lock.holder} for lock in store.locks() if not lock.held]
 
 
-def lines(store: Store) -> Iterator[str]:
-    """The status as lines in rich's markup."""
+def lines(store: Store) -> Iterator[Line]:
+    """The status, line by line."""
+    from rich.markup import escape
+
     from bench.live import live_runs
 
     runs = live_runs(store)
     for run in runs:
         yield from _run_lines(run)
     if not any(run.alive for run in runs):
-        yield f"Nothing is at work in '{store.root}'."
+        yield 0, f"Nothing is at work in '{escape(str(store.root))}'."
     yield from _unfinished_lines([lock for lock in store.locks() if not lock.held], store)
     yield from _failure_lines(store)
 
 
-def _run_lines(run: LiveRun) -> Iterator[str]:
+def _run_lines(run: LiveRun) -> Iterator[Line]:
     from rich.markup import escape
 
     from bench.cli.progress import spell
 
     began = _seconds_since(run.since)
     since = "" if began is None else f", began {spell(began)} ago"
-    yield f"[bold]{escape(run.command)}[/]"
-    yield f"{INDENT}pid {run.pid} on {escape(run.host)}{since}"
+    yield 0, f"[bold]{escape(run.command)}[/]"
+    yield 1, f"pid {run.pid} on {escape(run.host)}{since}"
     if not run.alive:
-        yield f"{INDENT}[red]died[/] without a word; where it stood then is below, and the same command goes on there"
-    yield f"{INDENT}{_counts(run.standing)}"
+        yield 1, "[red]died[/] without a word; where it stood then is below, and the same command goes on there"
+    yield 1, _counts(run.standing)
     for work in run.standing.at_work:
         yield from _work_lines(work)
     for label in run.standing.elsewhere:
-        yield f"{INDENT}[blue]waiting[/] for {escape(label)}: another run works on it"
-    yield ""
+        yield 1, f"[blue]waiting[/] for {escape(label)}: another run works on it"
+    yield 0, ""
 
 
 def _counts(standing: Standing) -> str:
     from bench.cli.progress import STYLES, spell
-    from bench.executors.events import StageState
 
     parts = [f"{sum(standing.counts.values())} stages"]
     for state, count in standing.counts.items():
-        style = STYLES.get(StageState(state), "default")
+        style = STYLES.get(state, "default")  # type: ignore[call-overload]
         parts.append(f"[{style}]{count} {state}[/]")
     if standing.left_s is not None:
         parts.append(f"about {spell(standing.left_s)} left")
     return "  ".join(parts)
 
 
-def _work_lines(work: AtWork) -> Iterator[str]:
+def _work_lines(work: AtWork) -> Iterator[Line]:
     from rich.markup import escape
 
     from bench.cli.progress import advance, spell
     from bench.history import has_collapsed, signs_in
 
     place = f"{work.where or 'starting'}, {spell(work.seconds)}"
-    yield f"{INDENT}[yellow]{work.kind}[/] {escape(work.label)}  [dim]{escape(place)}[/]"
+    yield 1, f"[yellow]{work.kind}[/] {escape(work.label)}  [dim]{escape(place)}[/]"
     if text := advance(work):
-        yield f"{INDENT * 2}{escape(text)}"
+        yield 2, escape(text)
     signs = signs_in(work.facts)
     if signs:
-        yield f"{INDENT * 2}{escape(signs_text(signs))}" + ("  [bold red]collapsed[/]" if has_collapsed(signs) else "")
+        yield 2, escape(signs_text(signs)) + ("  [bold red]collapsed[/]" if has_collapsed(signs) else "")
 
 
 def signs_text(signs: Mapping[str, float]) -> str:
@@ -166,28 +189,28 @@ def signs_text(signs: Mapping[str, float]) -> str:
     return "  ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in signs.items())
 
 
-def _unfinished_lines(locks: list[Lock], store: Store) -> Iterator[str]:
+def _unfinished_lines(locks: list[Lock], store: Store) -> Iterator[Line]:
     from rich.markup import escape
 
     from bench.cli.progress import spell
 
     if locks:
-        yield f"[bold]Left unfinished in '{escape(str(store.root))}'[/] (the next run takes them over)"
+        yield 0, f"[bold]Left unfinished in '{escape(str(store.root))}'[/] (the next run takes them over)"
     for lock in locks:
         what, pid, host = (lock.holder.get(name, "?") for name in ("what", "pid", "host"))
         kept = ", a checkpoint is kept" if store.checkpoint_folder(lock.key).exists() else ""
-        yield f"{INDENT}{escape(str(what))}: pid {pid} on {escape(str(host))}, {spell(lock.age)} ago, is gone{kept}"
+        yield 1, f"{escape(str(what))}: pid {pid} on {escape(str(host))}, {spell(lock.age)} ago, is gone{kept}"
 
 
-def _failure_lines(store: Store) -> Iterator[str]:
+def _failure_lines(store: Store) -> Iterator[Line]:
     from rich.markup import escape
 
     failures = list(store.failures().items())[-FAILURES:]
     if failures:
-        yield "[bold]Last failures[/] (the next run tries them again)"
+        yield 0, "[bold]Last failures[/] (the next run tries them again)"
     for key, failure in reversed(failures):
         text = f"{failure.get('error', '?')} (log: {store.log(key)})"
-        yield f"{INDENT}[red]{escape(str(failure.get('label', key)))}[/]: {escape(text)}"
+        yield 1, f"[red]{escape(str(failure.get('label', key)))}[/]: {escape(text)}"
 
 
 def _seconds_since(instant: str) -> float | None:

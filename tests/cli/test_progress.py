@@ -119,7 +119,7 @@ class TestPlain:
             shown.beat()
         assert stream.getvalue().lstrip("\0").splitlines() == [
             "running 0/3 stages  1 running  31 s  about 16 min 09 s left",
-            "        a [digits]  310/1000  epoch 2/4  loss 5.432  10 steps/s, 640 images/s  1 min 09 s to go",
+            "        a [digits]  310/1000  epoch 2/4  loss 5.432  1 min 09 s to go  10 steps/s  640 images/s",
         ]
 
     def test_it_breathes_no_faster_however_often_it_is_asked(

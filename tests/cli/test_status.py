@@ -58,8 +58,8 @@ def test_a_run_at_work_tells_how_far_how_fast_how_long_and_how_well(store: Store
     for text in (
         "11 stages  4 done  1 running  6 waiting  about 5 min 00 s left",
         "pretrain ncp[neighbour=3] digits seed 0  cpu, pid 7, 1 min 05 s",
-        "30/208  epoch 3/16  loss 5.432  2.5 steps/s, 320 images/s  1 min 11 s to go",
-        "spread 0.004  norm of clean bank 1  attack success 1  collapsed",
+        "30/208  epoch 3/16  loss 5.432  1 min 11 s to go  2.5 steps/s  320 images/s",
+        "spread 0.004  attack success 1  norm of clean bank 1  collapsed",
         "waiting for amoc digits seed 0: another run works on it",
     ):
         assert text in out
