@@ -115,7 +115,10 @@ class LiveDisplay:
     def __init__(self, tally: Tally, console: Console, log_of: LogOf) -> None:
         self.tally, self.console, self.log_of = tally, console, log_of
         width, bar = min(LABEL, console.width // 3), min(BAR, console.width // 8)
-        label = TextColumn("{task.description}", table_column=Column(width=width, no_wrap=True, overflow="ellipsis"))
+        label = TextColumn(
+            "{task.description}",
+            table_column=Column(min_width=width, max_width=width, no_wrap=True, overflow="ellipsis"),
+        )
         note = TextColumn("[dim]{task.fields[note]}[/]", table_column=Column(no_wrap=True, overflow="ellipsis"))
         self.bars = Progress(label, BarColumn(bar), TimeElapsedColumn(), note, console=console)
         self.whole = Progress(BarColumn(bar), TextColumn("{task.description}"), console=console)

@@ -118,7 +118,7 @@ def train(method: TrainingMethod[TrainingConfigT, NetT], images: UnlabelledImage
             state.order = method.before_epoch(net, images, run, state.epoch)
         train_epoch(method, images, run, state)
         run.record({"epoch": state.epoch, **finite(state.averages.means(), state.epoch)})
-        run.record(signs_of_life(method.export(net), state, images, run))
+        run.record(signs_of_life(method.export(net), state, images))
         state.end_epoch()
     run.checkpoints.keep(state.checkpoint())
     return sound(method.export(net))

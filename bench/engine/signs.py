@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from bench.attacks.pgd import undisturbed
 from bench.attacks.watch import attacks_seen
-from bench.contract import Encoder, Run, UnlabelledImages
+from bench.contract import Encoder, UnlabelledImages
 from bench.data.views import pixels_of
 from bench.engine.state import TrainingState
 from bench.history import SIGNS, Sign
@@ -24,14 +24,15 @@ SHIFT = 1 / 8
 
 
 def signs_of_life(
-    encoder: Encoder, state: TrainingState[Any], images: UnlabelledImages, run: Run
+    encoder: Encoder, state: TrainingState[Any], images: UnlabelledImages
 ) -> Mapping[str, float | Mapping[str, float]]:
     """The epoch's signs and last learning rate, for the history.
 
     The first images are looked at, which are a random sample: a run's images come shuffled.
     """
     pixels = pixels_of(images.pixels[: sample_size(len(images))])
-    with torch.no_grad(), undisturbed(state.net, encoder), run.randomness.as_global(SIGNS):
+    devices = range(torch.cuda.device_count())
+    with torch.no_grad(), in_eval_mode(state.net, encoder), torch.random.fork_rng(devices):
         features, moved = unit_rows(encoder.encode(torch.cat([pixels, shifted(pixels)]))).chunk(2)
         measured = {
             Sign.SPREAD: spread(features),
@@ -42,6 +43,19 @@ def signs_of_life(
     rate = float(state.optimiser.param_groups[0]["lr"])
     values = {str(name): float(value) for name, value in measured.items()}
     return {"epoch": state.epoch, "learning_rate": rate, SIGNS: values}
+
+
+@contextmanager
+def in_eval_mode(*modules: nn.Module) -> Iterator[None]:
+    """Inside the block; afterwards every part is in the mode that it was in. For `torch.no_grad`: freezes nothing."""
+    training = [part for module in modules for part in module.modules() if part.training]
+    try:
+        for part in training:
+            part.training = False
+        yield
+    finally:
+        for part in training:
+            part.training = True
 
 
 def sample_size(images: int) -> int:

@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 
 from bench.attacks.pgd import LinfPGD, ascend
 from bench.attacks.watch import watching_attacks
-from bench.contract import Run, UnlabelledImages
+from bench.contract import UnlabelledImages
 from bench.data.profiles import PROFILES
 from bench.engine import loop
 from bench.engine.signs import attack_signs, dimension, sample_size, shifted, signs_of_life, spread, unit_rows
@@ -81,11 +81,8 @@ def noise(shape: tuple[int, ...]) -> Tensor:
     return torch.randint(256, shape, generator=torch.Generator().manual_seed(0))
 
 
-RUN = Run(Randomness(0, "pretrain"), torch.device("cpu"), {}, lambda *_: None, lambda _: None)
-
-
 def test_an_epochs_signs_are_those_of_the_encoder_in_eval_mode(state: TrainingState[Net]) -> None:
-    seen = signs_of_life(state.net.encoder, state, images(noise), RUN)
+    seen = signs_of_life(state.net.encoder, state, images(noise))
     pixels = images(noise).pixels[:16] / 255
     with torch.no_grad():
         features, moved = (normalize(state.net.encoder.eval().encode(x)) for x in (pixels, shifted(pixels)))
@@ -99,7 +96,7 @@ def test_an_epochs_signs_are_those_of_the_encoder_in_eval_mode(state: TrainingSt
 
 
 def test_equal_images_are_a_collapse(state: TrainingState[Net]) -> None:
-    seen = signs_of_life(state.net.encoder, state, images(torch.ones), RUN)
+    seen = signs_of_life(state.net.encoder, state, images(torch.ones))
     assert has_collapsed(signs_in(seen))
     (doubt,) = doubts([{"epoch": 0, "loss": 1.0}, seen])
     assert "collapsed" in doubt
@@ -122,7 +119,7 @@ def test_looking_leaves_no_trace(state: TrainingState[Net]) -> None:
         return [*tensors, flags, [weight.grad for weight in net.parameters()]]
 
     before = everything()
-    signs_of_life(net.encoder, state, images(noise), RUN)
+    signs_of_life(net.encoder, state, images(noise))
     for old, new in zip(before, everything(), strict=True):
         assert torch.equal(old, new) if isinstance(old, Tensor) else old == new
 

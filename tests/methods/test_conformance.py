@@ -340,8 +340,8 @@ class TestStep:
         prepared = Prepared(text)
         prepared.step(0)
         before = Trace.of(prepared.net)
-        state, run = TrainingState(prepared.net, prepared.optimiser), run_of(prepared.method)
-        seen = signs_of_life(prepared.method.export(prepared.net), state, prepared.images, run)
+        state = TrainingState(prepared.net, prepared.optimiser)
+        seen = signs_of_life(prepared.method.export(prepared.net), state, prepared.images)
         assert 0 < signs_in(seen)["spread"] < 2
         after = Trace.of(prepared.net)
         assert (before.state, before.modes, before.trainable) == (after.state, after.modes, after.trainable)
