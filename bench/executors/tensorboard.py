@@ -43,15 +43,23 @@ def event_log(folder: Path) -> Iterator[Record]:
     """Writes each record's numbers at its epoch as long as the block lasts; a full disk stops no training."""
     from torch.utils.tensorboard.writer import SummaryWriter
 
-    with suppress(OSError), SummaryWriter(str(folder)) as writer:
+    try:
+        writer = SummaryWriter(str(folder))
+    except OSError:
+        yield lambda _: None
+        return
 
-        def record(facts: Mapping[str, Any]) -> None:
-            with suppress(OSError):
-                for name, value in scalars(facts).items():
-                    writer.add_scalar(tag(name), value, facts["epoch"] + 1)
-                writer.flush()
+    def record(facts: Mapping[str, Any]) -> None:
+        with suppress(OSError):
+            for name, value in scalars(facts).items():
+                writer.add_scalar(tag(name), value, facts["epoch"] + 1)
+            writer.flush()
 
+    try:
         yield record
+    finally:
+        with suppress(OSError):
+            writer.close()
 
 
 def tag(name: str) -> str:

@@ -110,6 +110,14 @@ class TestTensorBoard:
     def test_parts_and_signs_stand_together(self, name: str, tag: str) -> None:
         assert module.tag(name) == tag
 
+    def test_a_folder_that_cannot_be_written_stops_no_training_and_hides_no_error(self, tmp_path: Path) -> None:
+        pytest.importorskip("tensorboard")
+        (tmp_path / "file").touch()
+        with module.event_log(tmp_path / "file" / "below") as record:
+            record({"epoch": 0, "loss": 1.0})
+        with pytest.raises(OSError, match="of the training"), module.event_log(tmp_path / "logs"):
+            raise OSError("of the training")
+
     def test_without_the_package_nothing_runs(self, trained: Any, ran: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module.importlib.util, "find_spec", lambda _: None)
         with pytest.raises(BenchError, match=r"pip install acl-bench\[tensorboard\]"):
