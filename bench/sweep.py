@@ -30,7 +30,7 @@ class Schedule(StrEnum):
 
 
 SHORT_EPOCHS = 20
-UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
+UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 """Seconds per unit of time."""
 
 
@@ -123,12 +123,18 @@ def cores() -> int:
 
 
 def _seconds(value: object) -> object:
-    """`2m` is 120."""
-    if not isinstance(value, str):
-        return value
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", value.strip())
+    return seconds_of(value) if isinstance(value, str) else value
+
+
+def seconds_of(text: str) -> float:
+    """A time as people write it, in seconds: `2m` is 120.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text.strip())
     if match is None:
-        raise ValueError("times are 30s, 2m or 1h")
+        raise ValueError("times are 30s, 2m, 1h or 7d")
     return float(match[1]) * UNITS[match[2]]
 
 
@@ -174,6 +180,8 @@ class Sweep(BaseModel):
     """From one checkpoint of a pre-training to the next: `30s`, `2m`, `1h`, or seconds. No number depends on it."""
     rerun: bool = False
     """Compute finished stages again and compare."""
+    tensorboard: bool = False
+    """Write TensorBoard's event files of pre-trainings to the store's folder `tensorboard`."""
 
     @property
     def protocol_names(self) -> str:

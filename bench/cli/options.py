@@ -44,6 +44,7 @@ SWEEP_FLAGS = {
     "data_dir": Flag("DIR", "Where downloaded data sets lie; by default $BENCH_DATA or the user's cache."),
     "checkpoint_every": Flag("TIME", "Keep a checkpoint of a pre-training every 2m (default), 30s, 1h, ..."),
     "rerun": Flag(None, "Compute finished stages again and compare."),
+    "tensorboard": Flag(None, "Write TensorBoard's event files to OUT/tensorboard."),
 }
 
 SweepFile = Annotated[

@@ -10,10 +10,12 @@ from typing import Generic, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from bench.attacks.watch import watching_attacks
 from bench.config import TrainingConfig
 from bench.contract import Encoder, Method, Run, UnlabelledImages
 from bench.data.views import pixels_of
 from bench.engine.schedules import Schedule
+from bench.engine.signs import attack_signs, signs_of_life
 from bench.engine.state import Averages, TrainingState
 from bench.errors import StageError
 from bench.randomness import Randomness
@@ -80,7 +82,7 @@ class TrainingMethod(Method[TrainingConfigT], Generic[TrainingConfigT, NetT]):
 
     @abstractmethod
     def export(self, net: NetT) -> Encoder:
-        """The encoder to be judged, on the method's own batch-norm route."""
+        """The encoder to be judged, on the method's own batch-norm route; asked for after every epoch."""
 
     def prepare(self, net: NetT, images: UnlabelledImages, run: Run) -> None:
         """Called once on the device before the first epoch, never on a resume."""
@@ -90,7 +92,8 @@ class TrainingMethod(Method[TrainingConfigT], Generic[TrainingConfigT, NetT]):
 
     def pretrain(self, images: UnlabelledImages, run: Run) -> Encoder:
         """Run the loop; see `Method.pretrain`."""
-        return train(self, images, run)
+        with watching_attacks():
+            return train(self, images, run)
 
 
 def train(method: TrainingMethod[TrainingConfigT, NetT], images: UnlabelledImages, run: Run) -> Encoder:
@@ -115,6 +118,7 @@ def train(method: TrainingMethod[TrainingConfigT, NetT], images: UnlabelledImage
             state.order = method.before_epoch(net, images, run, state.epoch)
         train_epoch(method, images, run, state)
         run.record({"epoch": state.epoch, **finite(state.averages.means(), state.epoch)})
+        run.record(signs_of_life(method.export(net), state, images))
         state.end_epoch()
     run.checkpoints.keep(state.checkpoint())
     return sound(method.export(net))
@@ -181,7 +185,7 @@ def optimiser_update(optimiser: torch.optim.Optimizer, averages: Averages) -> Up
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         optimiser.step()
-        averages.add(loss=loss, **parts)
+        averages.add(loss=loss, **parts, **attack_signs())
 
     return update
 
