@@ -1,4 +1,4 @@
-"""The largest memory that a piece of work took."""
+"""The largest memory that a piece of work took, and what it looks like when there is too little of it."""
 
 from __future__ import annotations
 
@@ -18,3 +18,9 @@ def peak_memory_mb(device: str) -> float:
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated(device) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed: on a GPU, in torch's CPU allocator (a mere RuntimeError), or in Python."""
+    on_cpu = isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    return on_cpu or isinstance(error, torch.OutOfMemoryError | MemoryError)

@@ -7,10 +7,12 @@ import traceback
 from collections.abc import Callable
 
 from bench.contract import Report
+from bench.engine.memory import is_out_of_memory
 from bench.errors import BenchError, Interrupted, StageError, StoreError
 from bench.executors.events import Event, Failure, Message, StageState
 from bench.executors.stop import Stop
 from bench.executors.work import Job, Site, perform
+from bench.plan import StageKind
 
 REPORT_EVERY = 0.2
 """Seconds between two progress events of a stage."""
@@ -29,8 +31,22 @@ def attempt(job: Job, site: Site, send: Callable[[Event], None], stop: Stop) -> 
     except (BenchError, StageError) as error:
         return Failure(str(error), traceback.format_exc())
     except (Exception, SystemExit) as error:
-        return Failure(f"{type(error).__name__}: {error}", traceback.format_exc())
+        text = _out_of_memory(job, site, error) if is_out_of_memory(error) else f"{type(error).__name__}: {error}"
+        return Failure(text, traceback.format_exc())
     return Event(job.stage.key, state, message=REMARKS.get(state, ""))
+
+
+def _out_of_memory(job: Job, site: Site, error: BaseException) -> str:
+    """A batch is part of what is measured, so it is the user's to change."""
+    method, smaller = job.stage.task.method, ""
+    if job.stage.kind is StageKind.PRETRAIN and (batch := method.config.get("batch_size")):
+        smaller = f", or ask for a smaller batch, which is a row of its own: '{method.name}[batch_size={batch // 2}]'"
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return (
+        f"out of memory on {site.device} ({reason}): no batch was made smaller, for that would be another result. Free "
+        f"the device of other processes, run fewer stages at once with --jobs{smaller}. The same command goes on from "
+        f"the last checkpoint."
+    )
 
 
 def _throttled(key: str, send: Callable[[Event], None]) -> Report:

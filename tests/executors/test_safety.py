@@ -88,7 +88,7 @@ def test_a_signal_ends_a_run_after_its_step_with_a_checkpoint(
     store = Store(tmp_path / "runs")
     (folder,) = (store.root / "checkpoints").iterdir()
     (content,) = store.checkpoints(folder.name)
-    position = decoded(content).facts["training"]
+    position = decoded(content).facts["stage"]
     assert position["epoch"] * STEPS // 3 + position["step"] == len(lines(steps))
     assert list((store.root / "failures").iterdir()) == []
 
