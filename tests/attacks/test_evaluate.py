@@ -196,6 +196,32 @@ def test_logits_that_are_not_finite_are_an_error() -> None:
         outcomes(model, images, CLEAN, 0.03, context())
 
 
+class Cramped(Small):
+    """An encoder whose forward pass has memory for five images, and whose backward pass for two."""
+
+    def encode(self, x: Tensor) -> Tensor:
+        if len(x) > 5:
+            raise torch.OutOfMemoryError
+        features = super().encode(x)
+        if features.requires_grad:
+            features.register_hook(self.check)
+        return features
+
+    @staticmethod
+    def check(slope: Tensor) -> None:
+        if len(slope) > 2:
+            raise torch.OutOfMemoryError
+
+
+@pytest.mark.parametrize("spec", ATTACKS, ids=lambda spec: spec.name)
+def test_too_little_memory_changes_no_outcome(spec: AttackSpec) -> None:
+    roomy, cramped = classifier(Small), classifier(Cramped)
+    images = images_for(roomy)
+    expected = outcomes(roomy, images, spec, 0.03, context())
+    assert outcomes(cramped, images, spec, 0.03, context()).tolist() == expected.tolist()
+    assert cramped.chunk == (3 if spec is CLEAN else 1)
+
+
 def test_a_classifier_that_changes_while_attacked_is_an_error() -> None:
     model = classifier(Counting)
     with pytest.raises(StageError, match="calls"):
