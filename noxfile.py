@@ -51,7 +51,7 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def kills(session: nox.Session) -> None:
-    """Study: a run that is killed at 20 moments of pre-training, head and attack ends with the bits of a straight one."""
+    """Study: killed at 20 moments of pre-training, head and attack, a run ends with the bits of a straight one."""
     install(session)
     moments = {**ONE_THREAD, "BENCH_KILLS": "20"}
     session.run("pytest", "-s", "tests/executors/test_safety.py", "-k", "kill_9", *session.posargs, env=moments)
