@@ -177,7 +177,7 @@ class Sweep(BaseModel):
     data_dir: Path = Field(default_factory=default_data_dir)
     """Where downloaded data sets lie."""
     checkpoint_every: Seconds = 120.0
-    """From one checkpoint of a pre-training to the next: `30s`, `2m`, `1h`, or seconds. No number depends on it."""
+    """From one checkpoint of a stage to the next: `30s`, `2m`, `1h`, or seconds. No number depends on it."""
     rerun: bool = False
     """Compute finished stages again and compare."""
     tensorboard: bool = False

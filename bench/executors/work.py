@@ -52,7 +52,7 @@ class Site:
         device: `cpu`, `cuda`, `cuda:1`.
         threads: CPU threads of the process.
         rerun: whether finished stages are computed again and compared.
-        checkpoint_every: seconds from one checkpoint of a pre-training to the next.
+        checkpoint_every: seconds from one checkpoint of a stage to the next.
         tensorboard: whether pre-trainings write event files.
     """
 
@@ -99,7 +99,7 @@ def perform(job: Job, site: Site, report: Reporter, stop: Stop) -> StageState:
     """Carry out a stage and store its product, unless another process did so or is about to.
 
     Raises:
-        Interrupted: if `stop` was asked for; a pre-training leaves a checkpoint.
+        Interrupted: if `stop` was asked for; a checkpoint is left.
         StoreError: if the store cannot be written.
         StageError: if its source changed since it was planned, or a finished stage has other bits now.
         Exception: whatever the stage itself raises.
@@ -119,7 +119,7 @@ def perform(job: Job, site: Site, report: Reporter, stop: Stop) -> StageState:
 def _carry_out(job: Job, store: Store, bench: Bench) -> None:
     stage, site = job.stage, bench.site
     check_source(stage)
-    with bench.stop.at_once():  # A training defers it.
+    with bench.stop.at_once():  # A pre-training defers it.
         compute = _PREPARE[stage.kind](job, store, bench)
         forget_peak_memory(site.device)
         began = time.perf_counter()
@@ -182,17 +182,16 @@ def compare(stage: Stage, store: Store, record: Mapping[str, Any]) -> None:
 
 
 def _pretrain(job: Job, store: Store, bench: Bench) -> Compute:
-    key, task, site = job.stage.key, job.stage.task, bench.site
+    stage, task, site = job.stage, job.stage.task, bench.site
     method, pool = method_of(task.method), loading.pool(task.data, site.data_dir).to(site.device)
     upstream = {
-        name: load_encoder(store, key, job.upstream_methods[key], site.device)
-        for name, key in job.stage.upstream.items()
+        name: load_encoder(store, key, job.upstream_methods[key], site.device) for name, key in stage.upstream.items()
     }
     history: list[Mapping[str, Any]] = []
 
     def compute() -> Product:
-        keeper = Keeper(store, key, site.device, site.checkpoint_every, bench.stop, history)
-        with recording(job.stage, store, bench, history) as record:
+        keeper = _keeper(stage, store, bench, history, "pre-training", waits=True)
+        with recording(stage, store, bench, history) as record:
             encoder = pretrain(method, pool.images, upstream, task.seed, bench.report, record, keeper)
         notes = {HISTORY: json.dumps(history, indent=1).encode()}
         return Product(encoder.state_dict(), {"warnings": doubts(history)}, notes, keeper.earlier)
@@ -223,11 +222,12 @@ def _head(job: Job, store: Store, bench: Bench) -> Compute:
     rate = store.record(lender)["result"]["rate"] if lender else None
 
     def compute() -> Product:
-        fitted = head(encoder, data, recipe, data.profile.eps, rate, task.seed, bench.report)
+        keeper = _keeper(stage, store, bench, [], "the head's training")
+        fitted = head(encoder, data, recipe, data.profile.eps, rate, task.seed, bench.report, keeper)
         tensors = {"weight": fitted.weight, "bias": fitted.bias}
         tensors |= {ENCODER_PREFIX + name: value for name, value in (fitted.encoder_state or {}).items()}
         result = {"rate": fitted.rate, "curve": fitted.curve, "at_edge": fitted.at_edge, "images": len(data.train)}
-        return Product(tensors, result)
+        return Product(tensors, result, earlier=keeper.earlier)
 
     return compute
 
@@ -240,12 +240,23 @@ def _attack(job: Job, store: Store, bench: Bench) -> Compute:
     spec = protocol_of(str(task.protocol)).attack(str(task.attack))
     warnings: list[str] = []
 
+    def warn(text: str) -> None:
+        if text not in warnings:  # One that came before an interruption may come again after it.
+            warnings.append(text)
+
     def compute() -> Product:
-        correct = attack(encoder, fitted, data.test, spec, data.profile.eps, task.seed, bench.report, warnings.append)
+        keeper = _keeper(stage, store, bench, warnings, f"the attack {spec.name}")
+        correct = attack(encoder, fitted, data.test, spec, data.profile.eps, task.seed, bench.report, warn, keeper)
         result = {"metric": spec.metric, "correct": int(correct.sum()), "images": len(correct), "warnings": warnings}
-        return Product({CORRECT: correct}, result)
+        return Product({CORRECT: correct}, result, earlier=keeper.earlier)
 
     return compute
+
+
+def _keeper(stage: Stage, store: Store, bench: Bench, history: list[Any], what: str, *, waits: bool = False) -> Keeper:
+    return Keeper(
+        store, stage.key, bench.site.device, bench.site.checkpoint_every, bench.stop, history, what=what, waits=waits
+    )
 
 
 _PREPARE: Mapping[StageKind, Callable[[Job, Store, Bench], Compute]] = {

@@ -37,7 +37,7 @@ def trained(text: str, store: Store, steps: int | None = None, every: float = 1e
         if done == steps:
             stop.receive(signal.SIGTERM)
 
-    keeper = Keeper(store, "k", "cpu", every, stop, history)
+    keeper = Keeper(store, "k", "cpu", every, stop, history, waits=True)
     encoder = pretrain(method, digits(), upstream_of(method, 0), 0, report, history.append, keeper)
     return bits(encoder), history
 
