@@ -146,7 +146,8 @@ class SimCLR(TrainingMethod[SimCLRConfig, SimCLRState]):
     def step(self, net: SimCLRState, batch: Batch, update: Update) -> None:
         """Eq. (1) of NCP-ACL on two views, each its own batch-norm batch (solo-learn base.py, training_step)."""
         views = self.view.each(batch.pixels, batch.generator("first view"), batch.generator("second view"))
-        update(nt_xent(*map(net, views), self.config.temperature))
+        first, second = map(net, views)
+        update(nt_xent(first, second, self.config.temperature))
 
     def export(self, net: SimCLRState) -> Encoder:
         """The encoder without its projector."""

@@ -117,7 +117,7 @@ class Grayscale(Operation[Tensor]):
 
 def luma(pixels: Tensor) -> Tensor:
     """[B, 3, H, W] -> [B, 1, H, W] by the weights of ITU-R BT.601."""
-    red, green, blue = pixels.split(1, dim=1)
+    red, green, blue = torch.split(pixels, 1, dim=1)
     return (0.2989 * red).add_(green, alpha=0.587).add_(blue, alpha=0.114)
 
 
@@ -157,7 +157,7 @@ def adjust_hue(pixels: Tensor, shift: Tensor) -> Tensor:
     six cases. With channels r, g, b stretched to [0, 1], a hue is 1 + g + b - r away from red, on green's side where
     g > b.
     """
-    red, green, blue = pixels.split(1, dim=1)
+    red, green, blue = torch.split(pixels, 1, dim=1)
     largest, smallest = pixels.amax(dim=1, keepdim=True), pixels.amin(dim=1, keepdim=True)
     chroma = largest - smallest
     # The hue of a grey pixel is arbitrary: its chroma is 0.
