@@ -11,7 +11,7 @@ from bench.errors import BenchError, StageError
 
 @torch.no_grad()
 def pseudo_labels(
-    features: Tensor, clusters: int, generator: torch.Generator, *, iterations: int = 300, tolerance: float = 1e-4
+    features: Tensor, clusters: int, generator: torch.Generator, *, iterations: int = 1000, tolerance: float = 1e-4
 ) -> Tensor:
     """The cluster of each row of `features` [N, d] by Lloyd's algorithm: int64 [N], in 0 .. clusters - 1.
 

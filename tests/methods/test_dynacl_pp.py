@@ -60,7 +60,7 @@ class TestPseudoLabels:
 
     @pytest.mark.parametrize(
         ("settings", "data", "clusters"),
-        [({}, "cifar10", 10), ({}, "cifar100", 10), ({"clusters": "classes"}, "cifar100", 100)],
+        [({}, "cifar10", 10), ({}, "cifar100", 10), ({"clusters": None}, "cifar100", 100)],
     )
     def test_their_number(self, settings: dict[str, Any], data: str, clusters: int) -> None:
         """10 as released, CIFAR-100 included."""
