@@ -111,7 +111,9 @@ class TestSettings:
         for name, about in type(scaled).model_fields.items():
             before, after = getattr(entry.config, name), getattr(scaled, name)
             if any(isinstance(mark, ScalesWithEpochs) for mark in about.metadata):
-                assert after == max(1, round(before * epochs / entry.config.epochs))
+                lengths = zip(before, after, strict=True) if isinstance(before, tuple) else [(before, after)]
+                for length, new in lengths:
+                    assert new == max(1, round(length * epochs / entry.config.epochs))
             else:
                 assert after == before
         assert entry.config.with_epochs(entry.config.epochs) == entry.config

@@ -17,7 +17,18 @@ from bench.executors.stop import Stop
 from bench.stages.pretrain import pretrain
 from bench.store import Store
 
-METHODS = ["simclr", "ncp[recluster_every=2]", "amoc[bank_size=64]", "deacl", "advcl"]
+METHODS = [
+    "simclr",
+    "ncp[recluster_every=2]",
+    "amoc[bank_size=140]",
+    "deacl",
+    "advcl",
+    "rocl",
+    "moco",
+    "acl",
+    "dynacl[reload_every=1]",
+    "dynacl-pp",
+]
 STEPS = 3
 """Of an epoch; there are two."""
 
