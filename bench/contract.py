@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 import torch
 from torch import Tensor, nn
 
-from bench.config import MethodConfig
+from bench.config import Execution, MethodConfig
 from bench.data.profiles import DataProfile
 from bench.errors import unknown
 from bench.randomness import Randomness
@@ -175,6 +175,7 @@ class Run:
         report: progress.
         record: facts that the store keeps.
         checkpoints: where a training can be resumed from.
+        execution: how the engine carries out steps; never `auto`.
     """
 
     randomness: Randomness
@@ -183,6 +184,7 @@ class Run:
     report: Report
     record: Record
     checkpoints: Checkpoints = field(default_factory=NoCheckpoints)
+    execution: Execution = Execution.EAGER
 
 
 ConfigT = TypeVar("ConfigT", bound=MethodConfig)

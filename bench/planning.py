@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from bench.attacks.threats import AttackKind, AttackSpec
 from bench.closure import PROJECT_SOURCES, Sources, Target, closure
-from bench.config import MethodConfig
+from bench.config import MethodConfig, Precision
 from bench.data.limits import Limit
 from bench.data.loading import DataFacts, data_facts, pool_facts
 from bench.data.profiles import DataProfile
 from bench.data.sources import parse_sources
 from bench.errors import BenchError
-from bench.grammar import Spec, expand, parse_spec, parse_specs
+from bench.grammar import Grid, Spec, Value, expand, parse_spec, parse_specs
 from bench.keys import digest
 from bench.plan import Cell, DataRef, MethodRef, Plan, Seeds, Stage, StageKind, Task
 from bench.protocols.recipes import HeadRecipe, Objective, Protocol, protocol_of
@@ -28,7 +28,6 @@ from bench.sweep import Sweep
 if TYPE_CHECKING:
     from bench.contract import Method
 
-PRECISION = "fp32"
 AUTOATTACK_PASSES = 4000
 """Forward passes that AutoAttack standard spends on a test image, on average: an estimate for plans alone."""
 
@@ -45,7 +44,7 @@ def plan_of(sweep: Sweep, *, download: bool = False, registry: Registry | None =
         BenchError: for anything in the sweep that cannot be run.
     """
     planner = _Planner(sweep, download, registry or Registry.discover())
-    protocols = [protocol_of(spec.name) for spec in parse_specs(sweep.protocol_names)]
+    protocols = [protocol_of(one.text) for spec in parse_specs(sweep.protocol_names) for one in expand(spec)]
     methods = [point for spec in parse_specs(sweep.methods) for point in expand(spec)]
     for source in parse_sources(sweep.datasets):
         chosen = [planner.choose(spec, source.profile) for spec in methods]  # before any download
@@ -173,13 +172,21 @@ class _Planner:
     def _choose(self, spec: Spec, profile: DataProfile) -> _Chosen:
         entry = self.registry.find(spec.name)
         self._check_name(entry)
-        config = resolve(entry, spec.options, profile, self.sweep.schedule, self.sweep.pretrain_epochs)
+        options = self._options(entry, spec)
+        config = resolve(entry, options, profile, self.sweep.schedule, self.sweep.pretrain_epochs)
         with _blamed(entry):
             method = entry.load()(config)
         source = _method_source(entry)
         self._check_helpers(entry, source)
         ref = MethodRef(entry.text, entry.name, config.model_dump(mode="json"), profile.name)
-        return _Chosen(entry, method, ref, Spec(entry.name, spec.options).text, profile, source)
+        return _Chosen(entry, method, ref, Spec(entry.name, options).text, profile, source)
+
+    def _options(self, entry: MethodEntry, spec: Spec) -> Mapping[str, Value | Grid]:
+        """The options as written, and the sweep's precision where they do not say it and the method trains."""
+        wanted = self.sweep.precision
+        if wanted is None or "precision" in spec.options or "precision" not in entry.load().Config.model_fields:
+            return spec.options
+        return {**spec.options, "precision": str(wanted)}
 
     def _check_name(self, entry: MethodEntry) -> None:
         other = self.named.setdefault(entry.name, entry)
@@ -247,7 +254,8 @@ class _Planner:
         }
         weight = (passes.total if passes else 1.0) * getattr(chosen.config, "epochs", 1) * pool.train_images
         task = Task(chosen.ref, pool.ref, subject.seed)
-        return self.add(StageKind.PRETRAIN, subject.label, task, recipe, upstream, weight)
+        precision = getattr(chosen.config, "precision", Precision.FP32)
+        return self.add(StageKind.PRETRAIN, subject.label, task, recipe | _computed_in(precision), upstream, weight)
 
     def upstream(self, text: str, needed_by: _Chosen, data: DataFacts) -> _Chosen:
         """The method that another one requires, with its settings on the same data set."""
@@ -279,6 +287,7 @@ class _Planner:
             "seed": subject.seed,
             "images": data.fingerprint,
             "source": self.code[StageKind.HEAD],
+            **_computed_in(protocol.precision),
         }
         weight = _head_passes(recipe) * data.train_images
         return self.add(
@@ -294,6 +303,7 @@ class _Planner:
             "seed": subject.seed,
             "images": data.fingerprint,
             "source": self.code[StageKind.ATTACK],
+            **_computed_in(protocol.precision),
         }
         label, task = f"{subject.label} {protocol.name} {spec.name}", subject.task(protocol, spec.name)
         return self.add(StageKind.ATTACK, label, task, recipe, upstream, _attack_passes(spec) * data.test_images)
@@ -308,8 +318,7 @@ class _Planner:
         weight: float,
     ) -> str:
         """Add a stage, unless it is there already; returns its key."""
-        environment = {"precision": PRECISION, "threads": self.sweep.threads}
-        stage = Stage(kind, label, task, {**recipe, **environment}, upstream, weight)
+        stage = Stage(kind, label, task, {**recipe, "threads": self.sweep.threads}, upstream, weight)
         self.stages.setdefault(stage.key, stage)
         return stage.key
 
@@ -334,7 +343,7 @@ class _Planner:
             "plugin_hash": digest(chosen.source),
             "data_fingerprint": data.fingerprint,
             "pool_fingerprint": pool.fingerprint,
-            "precision": PRECISION,
+            "precision": str(protocol.precision),
         }
 
 
@@ -361,6 +370,10 @@ def _helpers(entry: MethodEntry, source: Mapping[str, str]) -> Iterator[tuple[st
         path = sources.file(module)
         if path is not None and sources.counts_whole(module):
             yield module, path
+
+
+def _computed_in(precision: Precision) -> dict[str, str]:
+    return {"precision": str(precision)}
 
 
 def _check_classes(protocol: Protocol, data: DataFacts) -> None:

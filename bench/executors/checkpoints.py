@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from bench.config import Execution
 from bench.contract import Checkpoint
 from bench.executors.stop import Stop
 from bench.keys import changed
@@ -30,6 +31,7 @@ class Keeper:
     Attributes:
         every: seconds from one to the next.
         history: what the method recorded so far; goes with the checkpoint, and comes back with it.
+        execution: of the training's steps; part of its context.
         earlier: seconds that were worked before the checkpoint that this process went on from.
     """
 
@@ -39,6 +41,7 @@ class Keeper:
     every: float
     stop: Stop
     history: list[Mapping[str, Any]]
+    execution: Execution = Execution.EAGER
     earlier: float = 0.0
     began: float = field(default_factory=time.monotonic)
     last: float = field(default_factory=time.monotonic)
@@ -70,7 +73,7 @@ class Keeper:
             "training": checkpoint.facts,
             "history": self.history,
             "seconds": self.earlier + time.monotonic() - self.began,
-            "context": asdict(context(self.device)),
+            "context": asdict(context(self.device, self.execution)),
         }
         self.store.put_checkpoint(self.key, encoded(Checkpoint(checkpoint.tensors, facts)))
         self.last = time.monotonic()
@@ -79,7 +82,7 @@ class Keeper:
     def _resume(self, facts: Mapping[str, Any]) -> None:
         self.history[:] = facts["history"]
         self.earlier = facts["seconds"]
-        if moved := list(changed(facts["context"], asdict(context(self.device)))):
+        if moved := list(changed(facts["context"], asdict(context(self.device, self.execution)))):
             self.store.add_finding(self.key, f"pre-training went on in another context ({'; '.join(moved)}).")
 
 

@@ -85,11 +85,13 @@ class _Conduct:
 
 
 def _work_off(agenda: Agenda, store: Store, sweep: Sweep, handle: Handler, stop: Stop) -> None:
+    from bench.engine.conditions import resolved
     from bench.executors.pool import Pool
     from bench.executors.work import Site
 
     device = available_device(sweep.device)
-    site = Site(store.root, sweep.data_dir, device, sweep.threads, sweep.rerun, sweep.checkpoint_every)
+    execution = resolved(sweep.execution, device)
+    site = Site(store.root, sweep.data_dir, device, sweep.threads, sweep.rerun, sweep.checkpoint_every, execution)
     workers = sweep.jobs or (1 if device.startswith("cuda") else sweep.workers)
     if workers == 1:
         _inline(agenda, site, handle, stop)

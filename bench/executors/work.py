@@ -16,7 +16,7 @@ import torch
 from bench.contract import Encoder, Method, Report
 from bench.data import loading
 from bench.data.profiles import profile_of
-from bench.engine.conditions import Conditions, Precision
+from bench.engine.conditions import Conditions, Execution, Precision
 from bench.engine.memory import forget_peak_memory, peak_memory_mb
 from bench.errors import StageError
 from bench.executors.checkpoints import Keeper
@@ -50,6 +50,7 @@ class Site:
         threads: CPU threads of the process.
         rerun: whether finished stages are computed again and compared.
         checkpoint_every: seconds from one checkpoint of a pre-training to the next.
+        execution: of a pre-training's steps; resolved.
     """
 
     out: Path
@@ -58,10 +59,11 @@ class Site:
     threads: int
     rerun: bool = False
     checkpoint_every: float = 120.0
+    execution: Execution = Execution.EAGER
 
-    def settled(self) -> AbstractContextManager[None]:
-        """Inside, bits depend on the recipe alone: threads pinned, deterministic kernels on the CPU, true fp32."""
-        return Conditions(self.device, Precision.FP32, self.device == "cpu", self.threads).hold()
+    def settled(self, precision: Precision = Precision.FP32) -> AbstractContextManager[None]:
+        """Inside, bits depend on the recipe alone: threads pinned, deterministic kernels on the CPU, its precision."""
+        return Conditions(self.device, precision, self.device == "cpu", self.threads).hold()
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,9 @@ def perform(job: Job, site: Site, report: Report, stop: Stop) -> StageState:
 def _carry_out(job: Job, store: Store, bench: Bench) -> None:
     stage, site = job.stage, bench.site
     check_source(stage)
-    with bench.stop.at_once():  # A training defers it.
+    execution = site.execution if stage.kind is StageKind.PRETRAIN else Execution.EAGER
+    precision = Precision(stage.recipe["precision"])
+    with bench.stop.at_once(), site.settled(precision):  # A training defers the stop.
         compute = _PREPARE[stage.kind](job, store, bench)
         forget_peak_memory(site.device)
         began = time.perf_counter()
@@ -129,7 +133,7 @@ def _carry_out(job: Job, store: Store, bench: Bench) -> None:
         "weight": stage.weight,
         "result": json.loads(canonical(product.result)),
         "bits": bits_of(product.tensors),
-        "context": asdict(context(site.device)),
+        "context": asdict(context(site.device, execution)),
         "seconds": seconds,
         "peak_memory_mb": peak_memory_mb(site.device),
         "attempts": store.attempts(stage.key) + 1,
@@ -186,8 +190,10 @@ def _pretrain(job: Job, store: Store, bench: Bench) -> Compute:
     history: list[Mapping[str, Any]] = []
 
     def compute() -> Product:
-        keeper = Keeper(store, key, site.device, site.checkpoint_every, bench.stop, history)
-        encoder = pretrain(method, pool.images, upstream, task.seed, bench.report, history.append, keeper)
+        keeper = Keeper(store, key, site.device, site.checkpoint_every, bench.stop, history, site.execution)
+        encoder = pretrain(
+            method, pool.images, upstream, task.seed, bench.report, history.append, keeper, site.execution
+        )
         notes = {HISTORY: json.dumps(history, indent=1).encode()}
         return Product(encoder.state_dict(), notes=notes, earlier=keeper.earlier)
 

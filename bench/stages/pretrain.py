@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import torch
 
-from bench.config import MethodConfig
+from bench.config import Execution, MethodConfig
 from bench.contract import Checkpoints, Encoder, Method, NoCheckpoints, Record, Report, Run, UnlabelledImages
 from bench.randomness import Randomness
 
@@ -19,12 +19,13 @@ def pretrain(
     report: Report,
     record: Record,
     checkpoints: Checkpoints | None = None,
+    execution: Execution = Execution.EAGER,
 ) -> Encoder:
     """The method's encoder, trained on the images in an order that says nothing of their classes."""
     randomness = Randomness(seed, "pretrain")
     device = images.pixels.device
     frozen = {name: encoder.requires_grad_(False).eval() for name, encoder in upstream.items()}
-    run = Run(randomness, device, frozen, report, record, checkpoints or NoCheckpoints())
+    run = Run(randomness, device, frozen, report, record, checkpoints or NoCheckpoints(), execution)
     with randomness.as_global("method"):  # A method that draws from the global generator repeats itself all the same.
         return method.pretrain(shuffled(images, randomness), run).eval()
 
