@@ -70,3 +70,12 @@ def control(session: nox.Session) -> None:
     install(session)
     session.run("bench", "run", "--methods", "simclr,ncp,amoc", "--seeds", "5")
     session.run("python", "tests/studies/control.py", "runs", "simclr", "ncp", "amoc")
+
+
+@nox.session
+def precision(session: nox.Session) -> None:
+    """Study: whether pre-training in bfloat16 agrees with fp32 within seed noise on `digits`, five seeds."""
+    install(session)
+    session.run("bench", "run", "--methods", "simclr,ncp,amoc", "--seeds", "5", "--no-table")
+    session.run("bench", "run", "--methods", "simclr,ncp,amoc", "--seeds", "5", "--precision", "bf16", "--no-table")
+    session.run("python", "tests/studies/precision.py", "runs", "simclr", "ncp", "amoc")

@@ -67,7 +67,8 @@ class TrainingConfig(MethodConfig):
     pretrain_pool: str | None = None
     """Source of the pre-training images; None is the data set's own (chosen: every paper but those on STL-10)."""
     precision: Precision = Precision.FP32
-    """fp32, tf32 or bf16: what the encoder computes in while it is trained (chosen: no paper says another)."""
+    """fp32, tf32 or bf16: what networks compute in while they are trained, upstream ones too unless they say another
+    (chosen: no paper says another)."""
 
     def with_epochs(self, epochs: int) -> Self:
         """Scale every length marked `ScalesWithEpochs`, alone or in a tuple, by `epochs` / own, rounded, at least 1."""

@@ -5,20 +5,20 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.attacks.threats import AttackKind, AttackSpec
 from bench.closure import PROJECT_SOURCES, Sources, Target, closure
-from bench.config import MethodConfig, Precision
+from bench.config import MethodConfig, Precision, TrainingConfig
 from bench.data.limits import Limit
 from bench.data.loading import DataFacts, data_facts, pool_facts
 from bench.data.profiles import DataProfile
 from bench.data.sources import parse_sources
 from bench.errors import BenchError
-from bench.grammar import Grid, Spec, Value, expand, parse_spec, parse_specs
+from bench.grammar import Spec, expand, parse_spec, parse_specs
 from bench.keys import digest
 from bench.plan import Cell, DataRef, MethodRef, Plan, Seeds, Stage, StageKind, Task
 from bench.protocols.recipes import HeadRecipe, Objective, Protocol, protocol_of
@@ -47,7 +47,7 @@ def plan_of(sweep: Sweep, *, download: bool = False, registry: Registry | None =
     protocols = [protocol_of(one.text) for spec in parse_specs(sweep.protocol_names) for one in expand(spec)]
     methods = [point for spec in parse_specs(sweep.methods) for point in expand(spec)]
     for source in parse_sources(sweep.datasets):
-        chosen = [planner.choose(spec, source.profile) for spec in methods]  # before any download
+        chosen = [planner.asked(spec, source.profile) for spec in methods]  # before any download
         data = planner.data(source.name)
         for method in chosen:
             for seed in sweep.seeds:
@@ -162,6 +162,11 @@ class _Planner:
         """Source of the stages whose code no method has a part in."""
         return {kind: _stage_source(kind) for kind in (StageKind.HEAD, StageKind.ATTACK)}
 
+    def asked(self, spec: Spec, profile: DataProfile) -> _Chosen:
+        """A method as the sweep asks for it."""
+        precision = self.sweep.precision
+        return self.choose(self._in_precision(spec, precision) if precision else spec, profile)
+
     def choose(self, spec: Spec, profile: DataProfile) -> _Chosen:
         """A method with its settings on a data set like `profile`."""
         key = (spec.text, profile.name)
@@ -172,21 +177,20 @@ class _Planner:
     def _choose(self, spec: Spec, profile: DataProfile) -> _Chosen:
         entry = self.registry.find(spec.name)
         self._check_name(entry)
-        options = self._options(entry, spec)
-        config = resolve(entry, options, profile, self.sweep.schedule, self.sweep.pretrain_epochs)
+        config = resolve(entry, spec.options, profile, self.sweep.schedule, self.sweep.pretrain_epochs)
         with _blamed(entry):
             method = entry.load()(config)
         source = _method_source(entry)
         self._check_helpers(entry, source)
         ref = MethodRef(entry.text, entry.name, config.model_dump(mode="json"), profile.name)
-        return _Chosen(entry, method, ref, Spec(entry.name, options).text, profile, source)
+        return _Chosen(entry, method, ref, Spec(entry.name, spec.options).text, profile, source)
 
-    def _options(self, entry: MethodEntry, spec: Spec) -> Mapping[str, Value | Grid]:
-        """The options as written, and the sweep's precision where they do not say it and the method trains."""
-        wanted = self.sweep.precision
-        if wanted is None or "precision" in spec.options or "precision" not in entry.load().Config.model_fields:
-            return spec.options
-        return {**spec.options, "precision": str(wanted)}
+    def _in_precision(self, spec: Spec, precision: Precision) -> Spec:
+        """`spec` with `precision`, unless it says one itself, or the method's settings have none."""
+        fields = self.registry.find(spec.name).load().Config.model_fields
+        if "precision" in spec.options or "precision" not in fields:
+            return spec
+        return replace(spec, options={**spec.options, "precision": str(precision)})
 
     def _check_name(self, entry: MethodEntry) -> None:
         other = self.named.setdefault(entry.name, entry)
@@ -254,16 +258,23 @@ class _Planner:
         }
         weight = (passes.total if passes else 1.0) * getattr(chosen.config, "epochs", 1) * pool.train_images
         task = Task(chosen.ref, pool.ref, subject.seed)
-        precision = getattr(chosen.config, "precision", Precision.FP32)
-        return self.add(StageKind.PRETRAIN, subject.label, task, recipe | _computed_in(precision), upstream, weight)
+        recipe |= _computed_in(precision_of(chosen.config))
+        return self.add(StageKind.PRETRAIN, subject.label, task, recipe, upstream, weight)
 
     def upstream(self, text: str, needed_by: _Chosen, data: DataFacts) -> _Chosen:
-        """The method that another one requires, with its settings on the same data set."""
+        """The method that another one requires, with its settings on the same data set.
+
+        It takes the precision of the one that needs it, unless it says another: a label tells what all of it computed
+        in.
+        """
         try:
             spec = parse_spec(text)
             if len(expand(spec)) > 1:
                 raise BenchError(f"'{text}' names several methods where one is needed; name one, e.g. 'simclr'.")
-            return self.choose(spec, data.profile)
+            precision = precision_of(needed_by.config)
+            return self.choose(
+                spec if precision is Precision.FP32 else self._in_precision(spec, precision), data.profile
+            )
         except BenchError as error:
             name = needed_by.ref.name
             raise BenchError(
@@ -370,6 +381,11 @@ def _helpers(entry: MethodEntry, source: Mapping[str, str]) -> Iterator[tuple[st
         path = sources.file(module)
         if path is not None and sources.counts_whole(module):
             yield module, path
+
+
+def precision_of(config: MethodConfig) -> Precision:
+    """What a method computes in while it is trained; fp32 where its settings do not say."""
+    return config.precision if isinstance(config, TrainingConfig) else Precision.FP32
 
 
 def _computed_in(precision: Precision) -> dict[str, str]:

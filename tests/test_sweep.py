@@ -84,6 +84,8 @@ def test_a_toml_file_says_the_same_and_flags_override_it(tmp_path: Path) -> None
         ({"schedule": "quik"}, "unknown schedule 'quik': did you mean 'quick'"),
         ({"epochs": 0}, "'epochs' cannot be 0"),
         ({"jobs": "two"}, "'jobs' cannot be 'two'"),
+        ({"precision": "bf61"}, "unknown precision 'bf61': did you mean 'bf16'.*Available: bf16, fp32, tf32"),
+        ({"execution": "graphs"}, "unknown execution 'graphs': did you mean 'graph'.*auto, compiled, eager, graph"),
         ({"device": "gpu"}, "devices are auto, cpu, cuda, or one GPU such as cuda:0"),
         ({"sedes": 5}, "unknown sweep option 'sedes': did you mean 'seeds'"),
         ({"methods": ""}, "'methods' cannot be ''"),
