@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from bench.config import Execution
 from bench.contract import Encoder
-from bench.engine.state import TrainingState
+from bench.engine.state import PLAIN, TrainingState
 from bench.randomness import Randomness
 
 WARM_UP = 3
@@ -327,13 +327,17 @@ def anatomy(state: TrainingState[Any]) -> Hashable:
     net, optimiser = state.net, state.optimiser
     made = [value for own in optimiser.state.values() for value in own.values() if isinstance(value, Tensor)]
     tensors = [*net.parameters(), *net.buffers(), *made, *state.averages.sums.values()]
-    settings = [{key: value for key, value in group.items() if key != "params"} for group in optimiser.param_groups]
     return (
         tuple(tensor.data_ptr() for tensor in tensors),
-        tuple(module.training for module in net.modules()),
         tuple(weight.requires_grad for weight in net.parameters()),
-        repr([{key: value for key, value in own.items() if not isinstance(value, Tensor)} for own in settings]),
+        tuple(plain(vars(module)) for module in net.modules()),
+        tuple(plain(group) for group in optimiser.param_groups),
     )
+
+
+def plain(values: Mapping[str, object]) -> tuple[tuple[str, object], ...]:
+    """What of `values` a capture would take for constants: modes, routes, momenta."""
+    return tuple((name, value) for name, value in values.items() if isinstance(value, PLAIN))
 
 
 def reason(error: BaseException) -> str:

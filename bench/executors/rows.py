@@ -122,9 +122,10 @@ def _costs(cell: Cell, records: Records) -> Columns:
 
 
 def _warnings(cell: Cell, plan: Plan, store: Store, records: Records) -> list[str]:
-    """What an attack doubted, and what was found when a stage that the numbers rest on was computed again."""
+    """What attacks doubted, what trainings remarked, what was found when a stage was computed again."""
     doubts = [text for attack in _attacks(cell, records) for text in attack["result"]["warnings"]]
     doubts += _order(_attacks(cell, records))
+    doubts += records[cell.pretrain]["result"].get("remarks", []) if cell.pretrain in records else []
     needed = dict.fromkeys(key for own in cell.stages for key in plan.needs(own))
     findings = [text for key in needed for text in store.findings(key)]
     return list(dict.fromkeys(doubts + findings))

@@ -195,7 +195,8 @@ def _pretrain(job: Job, store: Store, bench: Bench) -> Compute:
             method, pool.images, upstream, task.seed, bench.report, history.append, keeper, site.execution
         )
         notes = {HISTORY: json.dumps(history, indent=1).encode()}
-        return Product(encoder.state_dict(), notes=notes, earlier=keeper.earlier)
+        result = {"remarks": [entry["remark"] for entry in history if "remark" in entry]}
+        return Product(encoder.state_dict(), result, notes, keeper.earlier)
 
     return compute
 

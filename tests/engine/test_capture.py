@@ -155,6 +155,14 @@ def replace_scale(net: Net, epoch: int) -> None:
     net.scale = torch.full((), float(epoch))
 
 
+def switch(net: Net, epoch: int) -> None:
+    net.factor = 2.0 if epoch == 1 else 1.0  # type: ignore[assignment]
+
+
+def follows_switch(net: Net, batch: Batch) -> Tensor:
+    return noisy(net, batch) * float(getattr(net, "factor", 1.0))  # type: ignore[arg-type]
+
+
 FOLLOWED = {
     "batches, rates, draws and state": (Toy(), 1),
     "LARS": (Toy(lars=True), 1),
@@ -162,6 +170,7 @@ FOLLOWED = {
     "a tensor that an epoch writes": (Toy(before=rescale), 1),
     "a tensor that an epoch replaces": (Toy(before=replace_scale), 3),
     "what is frozen for an epoch": (Toy(before=rest), 3),
+    "a number that an epoch sets": (Toy(follows_switch, before=switch), 3),
     "the epoch's number": (Toy(reads_epoch), 3),
 }
 
