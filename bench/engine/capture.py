@@ -314,7 +314,7 @@ def unchanged(state: TrainingState[Any]) -> Iterator[Counter[str]]:
         state.optimiser.state.clear()
         state.optimiser.state.update(kept)
         state.optimiser.zero_grad(set_to_none=True)
-        for name in averages.sums.keys() - counts.keys():
+        for name in averages.sums.keys() - counts.keys():  # Zero since the epoch began, or made by the capture.
             del averages.sums[name]
         raise
     finally:

@@ -50,8 +50,9 @@ class Conditions:
         try:
             torch.set_num_threads(self.threads)
             matmul.allow_tf32 = cudnn.allow_tf32 = self.precision is Precision.TF32
-            if torch.device(self.device).type == "cuda" and self.deterministic:
-                os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it is first used
+            if torch.device(self.device).type == "cuda":
+                # Read when cuBLAS is first used, whether in deterministic mode or before it.
+                os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             with deterministic_kernels(self.deterministic), mixed_precision(self.precision is Precision.BF16):
                 yield
         finally:

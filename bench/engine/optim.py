@@ -29,6 +29,8 @@ def make_capturable(optimiser: torch.optim.Optimizer, device: torch.device) -> N
                 state = optimiser.state[weight]
                 if weight.requires_grad and state.get("momentum_buffer") is None:
                     state["momentum_buffer"] = torch.zeros_like(weight)
+    for weight, own in optimiser.state.items():  # Counts of steps, too, which lie on the CPU otherwise.
+        own.update({name: value.to(weight.device) for name, value in own.items() if isinstance(value, Tensor)})
 
 
 @dataclass(frozen=True)
