@@ -79,3 +79,10 @@ def precision(session: nox.Session) -> None:
     session.run("bench", "run", "--methods", "simclr,ncp,amoc", "--seeds", "5", "--no-table")
     session.run("bench", "run", "--methods", "simclr,ncp,amoc", "--seeds", "5", "--precision", "bf16", "--no-table")
     session.run("python", "tests/studies/precision.py", "runs", "simclr", "ncp", "amoc")
+
+
+@nox.session
+def clustering(session: nox.Session) -> None:
+    """Study: what clustering and memory banks cost beside an epoch of ResNet-18."""
+    install(session)
+    session.run("python", "tests/studies/clustering.py", *session.posargs, env=ONE_THREAD)

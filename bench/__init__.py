@@ -21,14 +21,15 @@ def run(methods: str | list[str], **options: Any) -> pd.DataFrame:
     Raises:
         BenchError: for input that cannot be run.
     """
-    from bench.executors import execute
+    from bench.executors import execute, warmed_up
     from bench.planning import plan_of
     from bench.store import Store, read_rows
     from bench.sweep import Sweep
 
     sweep = Sweep.of(methods=methods, **options)
     store = Store.open(sweep.out)
-    plan = plan_of(sweep, download=True)
-    execute(plan, store, sweep, lambda _: None)
+    with warmed_up(sweep) as server:
+        plan = plan_of(sweep, download=True)
+        execute(plan, store, sweep, lambda _: None, server)
     rows: pd.DataFrame = read_rows(store.root)
     return rows[rows["cell"].isin([cell.key for cell in plan.cells])].reset_index(drop=True)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from bench.inputs import InputFile
 
 
 class Precision(StrEnum):
@@ -55,6 +57,15 @@ class MethodConfig(BaseModel):
     def with_epochs(self, epochs: int) -> Self:
         """These settings with every pre-training length rescaled to `epochs`; unchanged where nothing is trained."""
         return self
+
+    def input_files(self) -> dict[str, InputFile]:
+        """The files among these settings, by the field that names them."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: value for name, value in values.items() if isinstance(value, InputFile)}
+
+    def identity(self) -> dict[str, Any]:
+        """Every field as JSON data, files by their content alone."""
+        return self.model_dump(mode="json", exclude={name: {"path"} for name in self.input_files()})
 
 
 class TrainingConfig(MethodConfig):

@@ -175,6 +175,7 @@ class Run:
         report: progress.
         record: facts that the store keeps.
         checkpoints: where a training can be resumed from.
+        per_image: what `Method.per_image` said of each image, in the order of the images.
         execution: how the engine carries out steps; never `auto`.
     """
 
@@ -184,6 +185,7 @@ class Run:
     report: Report
     record: Record
     checkpoints: Checkpoints = field(default_factory=NoCheckpoints)
+    per_image: Mapping[str, Tensor] = field(default_factory=dict)
     execution: Execution = Execution.EAGER
 
 
@@ -217,6 +219,32 @@ class Method(ABC, Generic[ConfigT]):
     def passes(self) -> Passes | None:
         """The cost of a step per image, or None where it cannot be said."""
         return None
+
+    def check(self, images: int | None = None) -> None:
+        """Refuse settings that cannot be met, while the sweep is planned.
+
+        Args:
+            images: how many there will be to pre-train on; None where that is not known yet.
+
+        Raises:
+            BenchError: naming the setting, the reason and the remedy.
+        """
+
+    def external_data(self) -> bool:
+        """Whether it sees images or weights from outside the pre-training pool, its upstreams left aside."""
+        return False
+
+    def labelled_pretraining(self) -> bool:
+        """Whether it sees the classes of the images, its upstreams left aside."""
+        return False
+
+    def per_image(self, images: int) -> Mapping[str, Tensor]:
+        """What the user's files say of each pre-training image, [images, ...] each, in the order of the source.
+
+        `pretrain` finds them in `run.per_image`, shuffled as the images are. Positions themselves are handed to no
+        method: they would tell classes apart in a folder per class.
+        """
+        return {}
 
     @abstractmethod
     def encoder(self, profile: DataProfile) -> Encoder:

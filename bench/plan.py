@@ -40,14 +40,26 @@ class MethodRef:
     Attributes:
         text: how the registry finds it: a name, or `FILE:Class`.
         name: its canonical name.
-        config: every field of its settings, as JSON data.
+        config: every field of its settings, as JSON data, files by their content alone.
         profile: name of the data set whose facts apply.
+        files: where the files of its settings lie, by field.
     """
 
     text: str
     name: str
     config: Mapping[str, Any]
     profile: str
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """`config` with the paths of its files: what its `Config` is validated from."""
+        return {**self.config, **{name: {**self.config[name], "path": path} for name, path in self.files.items()}}
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What it is, wherever it and its files were found."""
+        return {"text": None, "name": self.name, "config": self.config, "profile": self.profile}
 
 
 @dataclass(frozen=True)
@@ -160,7 +172,7 @@ class Cell:
         return digest(
             {
                 "label": self.label,
-                "method": asdict(self.method) | {"text": None},
+                "method": self.method.identity,
                 "seeds": asdict(self.seeds),
                 "protocol": self.protocol,
                 **{name: self.facts[name] for name in IDENTITY},

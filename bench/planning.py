@@ -14,7 +14,7 @@ from bench.attacks.threats import AttackKind, AttackSpec
 from bench.closure import PROJECT_SOURCES, Sources, Target, closure
 from bench.config import MethodConfig, Precision, TrainingConfig
 from bench.data.limits import Limit
-from bench.data.loading import DataFacts, data_facts, pool_facts
+from bench.data.loading import NOT_HERE, DataFacts, data_facts, pool_facts
 from bench.data.profiles import DataProfile
 from bench.data.sources import parse_sources
 from bench.errors import BenchError
@@ -151,8 +151,11 @@ class _Planner:
     def data(self, source: str) -> DataFacts:
         return data_facts(DataRef(source, self.limit.text or None), self.sweep.data_dir, self.download)
 
-    def pool(self, source: str) -> DataFacts:
-        limit = Limit(train=self.limit.train)
+    def pool(self, subject: _Subject) -> DataFacts:
+        """The images to pre-train on."""
+        source = subject.pool
+        # The data set itself goes by one reference here and in `data`, so that it is read once.
+        limit = self.limit if source == subject.data.ref.source else Limit(train=self.limit.train)
         return pool_facts(DataRef(source, limit.text or None), self.sweep.data_dir, self.download)
 
     # Methods.
@@ -180,10 +183,14 @@ class _Planner:
         config = resolve(entry, spec.options, profile, self.sweep.schedule, self.sweep.pretrain_epochs)
         with _blamed(entry):
             method = entry.load()(config)
+            method.check()
         source = _method_source(entry)
         self._check_helpers(entry, source)
-        ref = MethodRef(entry.text, entry.name, config.model_dump(mode="json"), profile.name)
-        return _Chosen(entry, method, ref, Spec(entry.name, spec.options).text, profile, source)
+        files = config.input_files()
+        paths = {name: str(file.path) for name, file in files.items()}
+        ref = MethodRef(entry.text, entry.name, config.identity(), profile.name, paths)
+        shown = {name: str(files[name]) if name in files else value for name, value in spec.options.items()}
+        return _Chosen(entry, method, ref, Spec(entry.name, shown).text, profile, source)
 
     def _in_precision(self, spec: Spec, precision: Precision) -> Spec:
         """`spec` with `precision`, unless it says one itself, or the method's settings have none."""
@@ -222,7 +229,7 @@ class _Planner:
         _check_classes(protocol, data)
         head = self.head(subject, protocol, pretrain)
         upstream = {"encoder": pretrain, "head": head}
-        pool = self.pool(subject.pool)
+        pool = self.pool(subject)
         return Cell(
             label=chosen.label,
             method=chosen.ref,
@@ -238,12 +245,13 @@ class _Planner:
 
     def pretraining(self, subject: _Subject, needed_by: tuple[str, ...] = ()) -> str:
         """The stage that trains the method's encoder, after those it requires."""
-        chosen, data, pool = subject.chosen, subject.data, self.pool(subject.pool)
+        chosen, data, pool = subject.chosen, subject.data, self.pool(subject)
         chain = (*needed_by, chosen.label)
         if chosen.label in needed_by:
             raise BenchError(f"method '{chosen.label}' needs itself ({' needs '.join(chain)}): correct its `requires`.")
         with _blamed(chosen.entry):
             needs, passes = chosen.method.requires(), chosen.method.passes()
+            chosen.method.check(pool.train_images if pool.fingerprint != NOT_HERE else None)
         upstream = {
             name: self.pretraining(_Subject(self.upstream(need.method, chosen, data), data, subject.seed), chain)
             for name, need in needs.items()
@@ -281,6 +289,12 @@ class _Planner:
                 f"'{needed_by.label}' builds on '{text}': {error} An upstream's options go in quotes into the option "
                 f'that names it, e.g. ncp[teacher="simclr[settings=default]"]; `bench list methods {name}` shows which.'
             ) from error
+
+    def lineage(self, chosen: _Chosen, data: DataFacts) -> Iterator[_Chosen]:
+        """A method and all that it builds on."""
+        yield chosen
+        for need in chosen.method.requires().values():
+            yield from self.lineage(self.upstream(need.method, chosen, data), data)
 
     def head(self, subject: _Subject, protocol: Protocol, pretrain: str) -> str:
         """The stage that fits the protocol's head, after the one that lends its rate."""
@@ -335,6 +349,7 @@ class _Planner:
 
     def facts(self, chosen: _Chosen, data: DataFacts, pool: DataFacts, protocol: Protocol) -> dict[str, Any]:
         """Columns of the row that are known before anything runs."""
+        lineage = list(self.lineage(chosen, data))
         return {
             "label": chosen.label,
             "method": chosen.ref.name,
@@ -349,6 +364,8 @@ class _Planner:
             "protocol": protocol.name,
             "protocol_hash": protocol.hash,
             "legacy": protocol.legacy,
+            "external_data": any(one.method.external_data() for one in lineage),
+            "labelled_pretraining": any(one.method.labelled_pretraining() for one in lineage),
             "eps": data.profile.eps,
             "plugin": chosen.entry.origin,
             "plugin_hash": digest(chosen.source),
@@ -368,7 +385,7 @@ def _blamed(entry: MethodEntry) -> Iterator[None]:
     except Exception as error:
         raise BenchError(
             f"method '{entry.name}' ({entry.origin}) cannot be planned: it raised {type(error).__name__}: {error}. "
-            f"Correct its `__init__`, `requires` or `passes`."
+            f"Correct its `__init__`, `check`, `requires` or `passes`."
         ) from error
 
 

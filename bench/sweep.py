@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from bench.config import Execution, Precision
 from bench.errors import BenchError, unknown
@@ -31,7 +31,7 @@ class Schedule(StrEnum):
 
 
 SHORT_EPOCHS = 20
-UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
+UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 """Seconds per unit of time."""
 
 
@@ -93,6 +93,32 @@ def _device(text: str) -> str:
     return text
 
 
+def _ranges(value: object) -> object:
+    """`0-3,5` is 0, 1, 2, 3 and 5; a number or a list is itself."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return (value,)
+    return tuple(gpu for part in value.split(",") for gpu in _range(part.strip())) if isinstance(value, str) else value
+
+
+def _range(text: str) -> range:
+    match = re.fullmatch(r"(\d+)(?:-(\d+))?", text)
+    if match is None:
+        raise ValueError("GPUs are a range such as 0-3, a list such as 0,2, or one number")
+    first, last = int(match[1]), int(match[2] or match[1])
+    if last < first:
+        raise ValueError(f"the range {text} counts down; write {last}-{first}")
+    return range(first, last + 1)
+
+
+def _distinct_gpus(gpus: tuple[int, ...]) -> tuple[int, ...]:
+    if not gpus:
+        raise ValueError("no GPU leaves nothing to run on; give a range such as 0-3, or leave it out")
+    for gpu in gpus:
+        if gpus.count(gpu) > 1:
+            raise ValueError(f"GPU {gpu} is named twice; name each once")
+    return gpus
+
+
 def _text(value: object) -> object:
     return str(value) if isinstance(value, int) else value
 
@@ -110,17 +136,24 @@ def cores() -> int:
 
 
 def _seconds(value: object) -> object:
-    """`2m` is 120."""
-    if not isinstance(value, str):
-        return value
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", value.strip())
+    return seconds_of(value) if isinstance(value, str) else value
+
+
+def seconds_of(text: str) -> float:
+    """A time as people write it, in seconds: `2m` is 120.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text.strip())
     if match is None:
-        raise ValueError("times are 30s, 2m or 1h")
+        raise ValueError("times are 30s, 2m, 1h or 7d")
     return float(match[1]) * UNITS[match[2]]
 
 
 CommaList = Annotated[str, BeforeValidator(_joined), Field(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
+Gpus = Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_ranges), AfterValidator(_distinct_gpus)]
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0, allow_inf_nan=False)]
 Seeds = Annotated[tuple[int, ...], BeforeValidator(_counted), AfterValidator(_distinct)]
 
@@ -146,8 +179,10 @@ class Sweep(BaseModel):
     """Use fewer images: `200`, or `train=2000,test=200`."""
     device: Annotated[str, AfterValidator(_device)] = "auto"
     """`auto` is a GPU if there is one, else the CPU."""
+    gpus: Gpus | None = None
+    """Several GPUs, as `0-3` or `0,2`, each with stages of its own. No number depends on which one it was."""
     jobs: Count | None = None
-    """Worker processes; None is as many as cores."""
+    """Worker processes at most; None is what `jobs_on` says."""
     threads: Count = 1
     """CPU threads per worker. Numbers depend on it, so it is part of the keys."""
     out: Path = Path("runs")
@@ -162,16 +197,36 @@ class Sweep(BaseModel):
     """How pre-training steps are carried out: `auto`, `eager`, `graph` or `compiled`; they differ by rounding alone."""
     rerun: bool = False
     """Compute finished stages again and compare."""
+    tensorboard: bool = False
+    """Write TensorBoard's event files of pre-trainings to the store's folder `tensorboard`."""
 
     @property
     def protocol_names(self) -> str:
         """The protocols as a comma list, the default filled in."""
         return self.protocols or ("slf-1" if self.schedule is Schedule.QUICK else "slf-1,alf-1")
 
-    @property
-    def workers(self) -> int:
-        """Worker processes, the default filled in."""
-        return self.jobs or cores()
+    @model_validator(mode="after")
+    def _one_kind_of_device(self) -> Self:
+        if self.gpus and self.device not in ("auto", "cuda"):
+            raise ValueError(f"device {self.device} and gpus name different devices; leave one of them out")
+        return self
+
+    def jobs_on(self, device: str) -> int:
+        """Worker processes at most, the default filled in.
+
+        On a CPU they are as many as its cores carry, on a GPU one; on several GPUs as many as cores, and at least one
+        for each: how many then share a device depends on its memory.
+        """
+        if self.jobs:
+            return self.jobs
+        if self.gpus:
+            return max(len(self.gpus), cores())
+        return 1 if device.startswith("cuda") else max(1, cores() // self.threads)
+
+    def at_once(self, device: str) -> int:
+        """Stages that get on at full speed at a time: workers that share a core or a GPU share its speed."""
+        places = len(self.gpus or (device,)) if device.startswith("cuda") else max(1, cores() // self.threads)
+        return min(self.jobs_on(device), places)
 
     @property
     def pretrain_epochs(self) -> int | None:

@@ -6,56 +6,33 @@ Official code: MTandHJ/amoc at cdeefda; the paper's ACA is the code's `ACA_PLUS`
 from __future__ import annotations
 
 import copy
-from enum import StrEnum
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
 from bench.attacks.pgd import LinfPGD, ascend, undisturbed, uniform_start
-from bench.config import Count, EpochLength, Fraction, NonNegative, Positive, TrainingConfig
+from bench.config import Count, Fraction, Positive
 from bench.contract import Encoder, Passes, Run, UnlabelledImages
 from bench.data.profiles import DataProfile
-from bench.data.views import ColourJitter, GaussianBlur, Grayscale, HorizontalFlip, RandomResizedCrop, Views
+from bench.data.views import Views
 from bench.engine.loop import Batch, TrainingMethod, Update
 from bench.engine.schedules import WarmupCosine, amoc
-from bench.models.encoder import Normalisation, ResNetEncoder, resnet_encoder
-from bench.models.projectors import Head, Projector
+from bench.models.encoder import ResNetEncoder, resnet_encoder
 from bench.models.resnet import Architecture, Init
 from methods.parts.banks import MemoryBank
 from methods.parts.ema import ema_update
 from methods.parts.losses import info_nce
+from methods.parts.momentum import Branch, MomentumContrastConfig, Variant, moco_view, sgd
 
 CLEAN, ADVERSARIAL = "clean", "adv"
 
 
-class Variant(StrEnum):
-    """Where the paper's Algorithm 1 and the released code differ."""
-
-    PAPER = "paper"
-    RELEASE = "release"
-
-
-class AMOCConfig(TrainingConfig):
+class AMOCConfig(MomentumContrastConfig):
     """Settings of AMOC; the defaults are those for CIFAR-10."""
 
-    epochs: EpochLength = 200
-    """Table 3; one row has 1000."""
-    batch_size: Count = 256
-    """Table 3; 64 and 128 are its other rows."""
     variant: Variant = Variant.PAPER
     """`paper`: Algorithm 1 (clean key in the attack; loss, EMA, then both banks by the updated key encoder). `release`:
     src/base.py:159-180 (noise on the attack's key, banks before the logits, EMA last), as in published numbers."""
-    architecture: Architecture = Architecture.RESNET18_PADDING1
-    """models/resnet.py:129-224."""
-    normalisation: Normalisation = Normalisation.DATASET
-    """src/config.py:77-89, whose CIFAR statistics differ from ours in the fourth decimal."""
-    bank_size: Count = 32768
-    """K of 4.1: keys in each of the two banks (models/builder.py:41-47)."""
-    momentum_encoder: Fraction = 0.999
-    """m of Eq. (3.2); 4.1."""
-    temperature: Positive = 0.2
-    """T of 4.1; models/builder.py:23."""
     leverage: Fraction = 0.5
     """lambda of Eq. (3.3); 4.1."""
     eps: Positive = 8 / 255
@@ -64,41 +41,6 @@ class AMOCConfig(TrainingConfig):
     """4.1."""
     step_fraction: Positive = 0.25
     """Relative step size, src/base.py:361-411; table 2 gives it for PGD-10."""
-    learning_rate: Positive = 0.1
-    """4.1."""
-    warmup_epochs: EpochLength = 10
-    """src/loadopts.py:245-267."""
-    momentum: Fraction = 0.9
-    """pre_train.py:42-62."""
-    weight_decay: NonNegative = 5e-4
-    """4.1."""
-    crop_scale: tuple[Fraction, Fraction] = (0.2, 1.0)
-    """src/config.py:51-58."""
-    jitter: tuple[float, float, float, float] = (0.4, 0.4, 0.4, 0.1)
-    """src/config.py:51-58."""
-    jitter_probability: Fraction = 0.8
-    """src/config.py:51-58."""
-    gray_probability: Fraction = 0.2
-    """src/config.py:51-58."""
-    blur_sigma: tuple[Positive, Positive] = (0.1, 2.0)
-    """src/config.py:51-58: PIL radius, which is the sigma."""
-    blur_probability: Fraction = 0.5
-    """src/config.py:51-58."""
-    flip_probability: Fraction = 0.5
-    """src/config.py:51-58."""
-
-
-class Branch(nn.Module):
-    """Encoder and projector: f_q or f_k."""
-
-    def __init__(self, encoder: ResNetEncoder) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.projector = Projector(Head.AMOC, encoder.feature_dim, encoder.routes)
-
-    def forward(self, x: Tensor, route: str) -> Tensor:
-        """[B, 3, H, W] in [0, 1] -> unit rows [B, 128]."""
-        return normalize(self.projector(self.encoder.features(x, route), route))
 
 
 class AMOCState(nn.Module):
@@ -160,10 +102,7 @@ class AMOC(TrainingMethod[AMOCConfig, AMOCState]):
 
     def optimiser(self, net: AMOCState) -> torch.optim.Optimizer:
         """SGD over the query branch."""
-        c = self.config
-        return torch.optim.SGD(
-            net.f_q.parameters(), lr=c.learning_rate, momentum=c.momentum, weight_decay=c.weight_decay
-        )
+        return sgd(net.f_q, self.config)
 
     def learning_rate(self) -> WarmupCosine:
         """Per epoch: a thousandth of the peak in epoch 0, warm-up, then cosine to zero."""
@@ -172,14 +111,7 @@ class AMOC(TrainingMethod[AMOCConfig, AMOCState]):
     @property
     def view(self) -> Views:
         """MoCo-v2's augmentation."""
-        c = self.config
-        return Views(
-            RandomResizedCrop(scale=c.crop_scale),
-            ColourJitter(*c.jitter, p=c.jitter_probability),
-            Grayscale(c.gray_probability),
-            GaussianBlur(sigma=c.blur_sigma, p=c.blur_probability),
-            HorizontalFlip(c.flip_probability),
-        )
+        return moco_view(self.config)
 
     def step(self, net: AMOCState, batch: Batch, update: Update) -> None:
         """Algorithm 1, or the released order. `paper` computes the clean key twice, before and after the update."""

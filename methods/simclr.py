@@ -6,7 +6,6 @@ Recipe: NCP-ACL, appendix A.2.1, on solo-learn's implementation (solo-learn at 9
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
 
 from bench.config import Count, EpochLength, Fraction, NonNegative, Positive, TrainingConfig
 from bench.contract import Encoder, Passes, Run, UnlabelledImages
@@ -22,11 +21,12 @@ from bench.data.views import (
 )
 from bench.engine.loop import Batch, TrainingMethod, Update
 from bench.engine.optim import SOLO_LEARN, Lars
-from bench.engine.schedules import WarmupCosine, solo_learn
+from bench.engine.schedules import Per, WarmupCosine, solo_learn
 from bench.models.encoder import Normalisation, ResNetEncoder, resnet_encoder
-from bench.models.projectors import Head, Projector
+from bench.models.projectors import Head
 from bench.models.resnet import Architecture, Init
 from methods.parts.losses import nt_xent
+from methods.parts.projected import Projected
 
 
 class SimCLRConfig(TrainingConfig):
@@ -48,6 +48,8 @@ class SimCLRConfig(TrainingConfig):
     """The paper is silent; solo-learn's default .4 x batch/256."""
     warmup_epochs: EpochLength = 10
     """NCP-ACL A.2.1: linear warm-up; solo-learn steps it per iteration from 3e-5."""
+    rate_per: Per = Per.STEP
+    """solo-learn solo/utils/lr_scheduler.py; in the version that trained DeACL's teacher (174bcbc) per epoch."""
     momentum: Fraction = 0.9
     """NCP-ACL A.2.1."""
     weight_decay: NonNegative = 1e-4
@@ -68,21 +70,7 @@ class SimCLRConfig(TrainingConfig):
     """NCP-ACL A.2.1."""
 
 
-class SimCLRState(nn.Module):
-    """Encoder and projector."""
-
-    def __init__(self, encoder: ResNetEncoder) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.projector = Projector(Head.SIMCLR, encoder.feature_dim, encoder.routes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, 3, H, W] in [0, 1] -> [B, 256]."""
-        projection: Tensor = self.projector(self.encoder.encode(x), self.encoder.active_route)
-        return projection
-
-
-class SimCLR(TrainingMethod[SimCLRConfig, SimCLRState]):
+class SimCLR(TrainingMethod[SimCLRConfig, Projected]):
     """Contrastive learning of two views of each image; no attack anywhere."""
 
     name = "simclr"
@@ -116,11 +104,11 @@ class SimCLR(TrainingMethod[SimCLRConfig, SimCLRState]):
         c = self.config
         return resnet_encoder(c.architecture, profile, normalisation=c.normalisation, init=c.init)
 
-    def build(self, images: UnlabelledImages, run: Run) -> SimCLRState:
+    def build(self, images: UnlabelledImages, run: Run) -> Projected:
         """Encoder and projector."""
-        return SimCLRState(self.encoder(images.profile))
+        return Projected(self.encoder(images.profile), Head.SIMCLR)
 
-    def optimiser(self, net: SimCLRState) -> torch.optim.Optimizer:
+    def optimiser(self, net: Projected) -> torch.optim.Optimizer:
         """LARS in solo-learn's form: clipped, biases and norms excluded (the paper says LARS alone)."""
         c = self.config
         return Lars(
@@ -128,8 +116,9 @@ class SimCLR(TrainingMethod[SimCLRConfig, SimCLRState]):
         )
 
     def learning_rate(self) -> WarmupCosine:
-        """Linear warm-up, then cosine to zero, per step."""
-        return solo_learn(self.config.learning_rate, self.config.warmup_epochs)
+        """Linear warm-up, then cosine to zero."""
+        c = self.config
+        return solo_learn(c.learning_rate, c.warmup_epochs, c.rate_per)
 
     @property
     def view(self) -> Views:
@@ -143,11 +132,11 @@ class SimCLR(TrainingMethod[SimCLRConfig, SimCLRState]):
             HorizontalFlip(c.flip_probability),
         )
 
-    def step(self, net: SimCLRState, batch: Batch, update: Update) -> None:
+    def step(self, net: Projected, batch: Batch, update: Update) -> None:
         """Eq. (1) of NCP-ACL on two views, each its own batch-norm batch (solo-learn base.py, training_step)."""
         first, second = (net(self.view(batch.pixels, batch.generator(name))) for name in ("first view", "second view"))
         update(nt_xent(first, second, self.config.temperature))
 
-    def export(self, net: SimCLRState) -> Encoder:
+    def export(self, net: Projected) -> Encoder:
         """The encoder without its projector."""
         return net.encoder

@@ -1,10 +1,11 @@
-"""Waiting for other processes."""
+"""Watching other processes."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 BENCH = [sys.executable, "-c", "from bench.cli.main import main; main()"]
 DEADLINE = 120
@@ -16,3 +17,11 @@ def wait_for(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < end, "it never happened"
         time.sleep(0.1)
+
+
+def is_running(process: int) -> bool:
+    """Whether a process is there, and no zombie that nobody has waited for."""
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{process}/status").read_text()
+    except FileNotFoundError:
+        return False

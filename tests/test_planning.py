@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from bench.data import profiles
+from bench.data.sources import _read
 from bench.errors import BenchError
 from bench.plan import Plan, StageKind
 from bench.planning import plan_of
@@ -35,6 +36,15 @@ class TestGraph:
         plan = plan_of(make_sweep(seeds=2, protocols="cheap,cheap-alf"))
         assert len(plan.cells) == 4
         assert [len(keys(plan, kind)) for kind in StageKind] == [2, 4, 6]
+
+    def test_a_source_is_read_once_whatever_the_limit(
+        self, make_sweep: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        reads: list[Any] = []
+        monkeypatch.setattr("bench.data.sources._read", lambda *of: reads.append(of) or _read(*of))
+        own = {"data_dir": tmp_path / "of its own", "methods": "simclr,ncp"}
+        plan_of(make_sweep(limit="train=50,test=30", **own))
+        assert len(reads) == 1
 
     def test_an_upstream_is_a_stage_of_the_same_seed_shared_with_the_method_itself(self, make_sweep: Any) -> None:
         plan = plan_of(make_sweep(methods="ncp,simclr", seeds=2))
@@ -233,6 +243,20 @@ class TestFacts:
         (cell,) = plan_of(make_sweep()).cells
         asked = {"label": "mine", "dataset": "digits", "limit_train": 40, "limited": True, "schedule": "quick"}
         assert asked.items() <= cell.facts.items()
+
+    @pytest.mark.parametrize("fact", ["external_data", "labelled_pretraining"])
+    def test_rows_say_what_their_method_saw_and_what_it_builds_on(
+        self, make_sweep: Any, tmp_path: Path, fact: str
+    ) -> None:
+        seeing = write_method(tmp_path, "seeing", more=f"    def {fact}(self):\n        return True")
+        needs = f"    def requires(self):\n        return {{'teacher': Upstream({seeing!r})}}"
+        methods = f"{write_method(tmp_path)},{seeing},{write_method(tmp_path, 'building', more=needs)}"
+        plan = plan_of(make_sweep(methods=methods))
+        assert {cell.label: cell.facts[fact] for cell in plan.cells} == {
+            "mine": False,
+            "seeing": True,
+            "building": True,
+        }
 
     def test_data_that_is_not_here_is_planned_without_it(self, make_sweep: Any) -> None:
         sweep = make_sweep(methods="simclr", datasets="cifar10,stl10", schedule="short", limit="train=500,test=100")

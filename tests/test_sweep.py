@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import bench.sweep as sweeps
 from bench.errors import BenchError
 from bench.sweep import Schedule, Sweep, default_data_dir
 
@@ -56,7 +57,46 @@ def test_defaults() -> None:
     sweep = Sweep.of(methods="ncp")
     assert (sweep.datasets, sweep.schedule, sweep.out) == ("digits", Schedule.QUICK, Path("runs"))
     assert (sweep.device, sweep.threads, sweep.limit, sweep.rerun) == ("auto", 1, None, False)
-    assert sweep.workers >= 1
+    assert sweep.gpus is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0-3", (0, 1, 2, 3)),
+        ("0,2", (0, 2)),
+        ("1", (1,)),
+        ("0-1, 3", (0, 1, 3)),
+        ("2-2", (2,)),
+        (2, (2,)),
+        ([0, 2], (0, 2)),
+    ],
+)
+def test_gpus_are_a_range_or_a_list(text: Any, expected: tuple[int, ...]) -> None:
+    assert Sweep.of(methods="ncp", gpus=text).gpus == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "device", "jobs", "at_once"),
+    [
+        ({}, "cpu", 4, 4),
+        ({"jobs": 1}, "cpu", 1, 1),
+        ({"jobs": 8}, "cpu", 8, 4),
+        ({"threads": 2}, "cpu", 2, 2),
+        ({"threads": 8}, "cpu", 1, 1),
+        ({}, "cuda", 1, 1),
+        ({"jobs": 3}, "cuda", 3, 1),
+        ({"gpus": "0-1"}, "cuda:0", 4, 2),
+        ({"gpus": "0-7"}, "cuda:0", 8, 8),
+        ({"gpus": "0-1", "jobs": 1}, "cuda:0", 1, 1),
+    ],
+)
+def test_workers_are_as_many_as_the_machine_carries_and_those_that_share_a_place_share_its_speed(
+    options: dict[str, Any], device: str, jobs: int, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeps, "cores", lambda: 4)
+    sweep = Sweep.of(methods="ncp", **options)
+    assert (sweep.jobs_on(device), sweep.at_once(device)) == (jobs, at_once)
 
 
 def test_the_data_folder_is_the_users_choice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -86,6 +126,15 @@ def test_a_toml_file_says_the_same_and_flags_override_it(tmp_path: Path) -> None
         ({"jobs": "two"}, "'jobs' cannot be 'two'"),
         ({"precision": "bf61"}, "unknown precision 'bf61': did you mean 'bf16'.*Available: bf16, fp32, tf32"),
         ({"execution": "graphs"}, "unknown execution 'graphs': did you mean 'graph'.*auto, compiled, eager, graph"),
+        ({"gpus": "3-1"}, "'gpus' cannot be '3-1': the range 3-1 counts down; write 1-3"),
+        ({"gpus": "0,0"}, "GPU 0 is named twice"),
+        ({"gpus": "0-2,1"}, "GPU 1 is named twice"),
+        ({"gpus": "all"}, "GPUs are a range such as 0-3, a list such as 0,2, or one number"),
+        ({"gpus": ""}, "GPUs are a range"),
+        ({"gpus": []}, "no GPU leaves nothing to run on"),
+        ({"gpus": [-1]}, "greater than or equal to 0"),
+        ({"gpus": "0", "device": "cpu"}, "device cpu and gpus name different devices; leave one of them out"),
+        ({"gpus": "0", "device": "cuda:1"}, "device cuda:1 and gpus"),
         ({"device": "gpu"}, "devices are auto, cpu, cuda, or one GPU such as cuda:0"),
         ({"sedes": 5}, "unknown sweep option 'sedes': did you mean 'seeds'"),
         ({"methods": ""}, "'methods' cannot be ''"),

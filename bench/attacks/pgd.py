@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 
 import torch
 from torch import Tensor, nn
+
+from bench.attacks.watch import remember
 
 Objective = Callable[[Tensor], Tensor]
 """Perturbed images [B, 3, H, W] to the scalar that the attack raises."""
@@ -43,9 +46,16 @@ def ascend(objective: Objective, x: Tensor, start: Tensor, attack: LinfPGD) -> T
     Returns:
         [B, 3, H, W], within `attack.eps` of `x` and within [0, 1], detached.
     """
-    image = start.detach()
+    image, values = start.detach(), list[Tensor]()
+
+    def noted(image: Tensor) -> Tensor:
+        value = objective(image)
+        values.append(value.detach())
+        return value
+
     for _ in range(attack.steps):
-        image = climbed(objective, x, image, attack)
+        image = climbed(noted, x, image, attack)
+    remember(values)
     return image
 
 
@@ -86,14 +96,26 @@ def uniform_start(x: Tensor, eps: float, generator: torch.Generator, *, clip: bo
     return start.clamp(0, 1) if clip else start
 
 
+class AttackMode(StrEnum):
+    """The mode of the network under an attack inside training."""
+
+    EVAL = "eval"
+    """Running statistics normalise and stay as they are: every published method but AdvCL."""
+    TRAIN = "train"
+    """The batch's statistics normalise, and every forward pass moves the running ones (AdvCL). A method that attacks
+    like this says so by a setting `attack_mode`."""
+
+
 @contextmanager
-def undisturbed(*modules: nn.Module) -> Iterator[None]:
+def undisturbed(*modules: nn.Module, mode: AttackMode = AttackMode.EVAL) -> Iterator[None]:
     """Inside the block the modules are in eval mode and their parameters frozen; afterwards all is as it was.
 
     So an attack leaves no trace: no running statistics, no `.grad`, every mode and `requires_grad` restored, also
-    after an exception. Frozen parameters also spare the attack the weight gradients.
+    after an exception. Frozen parameters also spare the attack the weight gradients. With `AttackMode.TRAIN` every
+    module stays in the mode it is in, and running statistics move.
     """
-    training = [part for module in modules for part in module.modules() if part.training]
+    stilled = mode is AttackMode.EVAL
+    training = [part for module in modules for part in module.modules() if part.training and stilled]
     trainable = [weight for module in modules for weight in module.parameters() if weight.requires_grad]
     try:
         for part in training:  # Not `eval()`, which walks through every module once more.

@@ -44,9 +44,16 @@ class Estimate:
 
 
 def estimate(plan: Plan, store: Store, workers: int, *, cuda: bool) -> Estimate:
-    """The cost of what the store does not hold yet; never less than the longest chain of stages."""
+    """The cost of what the store does not hold yet; never less than the longest chain of stages.
+
+    Args:
+        plan: of which some stages may be finished.
+        store: that may hold them.
+        workers: that do not share a core or a GPU.
+        cuda: whether they compute on GPUs.
+    """
     missing = {key: stage for key, stage in plan.stages.items() if not store.has(key)}
-    paces = _paces(store, (key for key in plan.stages if key not in missing), plan)
+    paces = _paces(store, (key for key in plan.stages if key not in missing), plan, cuda)
     seconds = {key: stage.weight * _pace(stage, paces, cuda) for key, stage in missing.items()}
     return Estimate(
         stages=len(missing),
@@ -65,11 +72,12 @@ def _kin(stage: Stage) -> Kin:
     return stage.kind, stage.task.method.profile, stage.task.attack
 
 
-def _paces(store: Store, finished: Iterable[str], plan: Plan) -> dict[Kin, float]:
+def _paces(store: Store, finished: Iterable[str], plan: Plan, cuda: bool) -> dict[Kin, float]:
+    """Seconds per unit of weight, from stages that ran on the same kind of device."""
     found: dict[Kin, list[float]] = {}
     for key in finished:
         stage, record = plan.stages[key], store.record(key)
-        if stage.weight:
+        if stage.weight and bool(record["context"]["cuda"]) == cuda:
             found.setdefault(_kin(stage), []).append(float(record["seconds"]) / stage.weight)
     return {kin: median(paces) for kin, paces in found.items()}
 

@@ -37,7 +37,8 @@ SWEEP_FLAGS = {
     "epochs": Flag("N", "Pre-train for N epochs instead of the schedule's; milestones scale along."),
     "limit": Flag("N|LIST", "Use fewer images: 2000 for training and for test alike, or train=2000,test=200."),
     "device": Flag("NAME", "auto (default), cpu, cuda or cuda:0."),
-    "jobs": Flag("N", "Worker processes; by default one per core, on a GPU one."),
+    "gpus": Flag("LIST", "Several GPUs, 0-3 or 0,2: stages of their own on each, small ones together where they fit."),
+    "jobs": Flag("N", "Worker processes at most; by default one per core, on a single GPU one."),
     "threads": Flag("N", "CPU threads per worker, 1 by default; numbers depend on it."),
     "out": Flag("DIR", "Where results are kept, ./runs by default."),
     "data_dir": Flag("DIR", "Where downloaded data sets lie; by default $BENCH_DATA or the user's cache."),
@@ -45,6 +46,7 @@ SWEEP_FLAGS = {
     "precision": Flag("NAME", "Pre-train in fp32 (default), tf32 or bf16; one method alone: ncp[precision=bf16]."),
     "execution": Flag("NAME", "Pre-training steps: auto (default; graph on a GPU), eager, graph or compiled."),
     "rerun": Flag(None, "Compute finished stages again and compare."),
+    "tensorboard": Flag(None, "Write TensorBoard's event files to OUT/tensorboard."),
 }
 
 SweepFile = Annotated[

@@ -30,8 +30,8 @@ def plan(sweep: Sweep) -> int:
     store = Store.existing(sweep.out)
     with console.status("planning: reading data and methods"):
         made = plan_of(sweep)
-    cuda = _means_cuda(sweep.device)
-    workers = sweep.jobs or (1 if cuda else sweep.workers)
+    cuda = bool(sweep.gpus) or _means_cuda(sweep.device)
+    workers = sweep.at_once("cuda" if cuda else "cpu")
     console.print(_cells(made, store))
     console.print(_cost(made, estimate(made, store, workers, cuda=cuda), workers), highlight=False, soft_wrap=True)
     return ExitCode.OK

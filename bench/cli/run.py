@@ -28,17 +28,18 @@ def run(
     from rich.console import Console
 
     from bench.cli.progress import display
-    from bench.executors import execute
+    from bench.executors import execute, warmed_up
     from bench.planning import plan_of
     from bench.store import Store
 
     console = Console()
     store = Store.open(sweep.out)
-    with console.status("planning: reading data and methods"):
-        plan = plan_of(sweep, download=True)
-    with display(plan, console, store.log) as shown:
-        summary = execute(plan, store, sweep, shown)
-        shown.finish(summary)
+    with warmed_up(sweep) as server:
+        with console.status("planning: reading data and methods"):
+            plan = plan_of(sweep, download=True)
+        with display(plan, console, store.log) as shown:
+            summary = execute(plan, store, sweep, shown, server)
+            shown.finish(summary)
     if table:
         print_table(plan, sweep)
     return ExitCode.OK if summary.ok else ExitCode.FAILED

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from bench.attacks.watch import attacks_seen
 from bench.config import Execution
 from bench.contract import Encoder
 from bench.engine.state import PLAIN, TrainingState
@@ -314,6 +315,7 @@ def unchanged(state: TrainingState[Any]) -> Iterator[Counter[str]]:
         state.optimiser.state.clear()
         state.optimiser.state.update(kept)
         state.optimiser.zero_grad(set_to_none=True)
+        attacks_seen()
         for name in averages.sums.keys() - counts.keys():  # Zero since the epoch began, or made by the capture.
             del averages.sums[name]
         raise

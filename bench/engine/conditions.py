@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -50,10 +50,14 @@ class Conditions:
         try:
             torch.set_num_threads(self.threads)
             matmul.allow_tf32 = cudnn.allow_tf32 = self.precision is Precision.TF32
-            if torch.device(self.device).type == "cuda":
+            kind = torch.device(self.device).type
+            if kind == "cuda":
                 # Read when cuBLAS is first used, whether in deterministic mode or before it.
                 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-            with deterministic_kernels(self.deterministic), mixed_precision(self.precision is Precision.BF16):
+            # What a method calls plain `cuda` is this device then, not the first one.
+            own_device = torch.cuda.device(self.device) if kind == "cuda" else nullcontext()
+            mixed = mixed_precision(self.precision is Precision.BF16)
+            with deterministic_kernels(self.deterministic), mixed, own_device:
                 yield
         finally:
             torch.set_num_threads(threads)

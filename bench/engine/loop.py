@@ -10,12 +10,14 @@ from typing import Generic, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from bench.attacks.watch import watching_attacks
 from bench.config import Execution, Precision, TrainingConfig
 from bench.contract import Encoder, Method, Run, UnlabelledImages
 from bench.data.views import pixels_of
 from bench.engine.capture import Axes, Axis, CapturedSteps, Graphs, Steps, compiled, graphs_for
 from bench.engine.optim import make_capturable
 from bench.engine.schedules import Schedule
+from bench.engine.signs import attack_signs, signs_of_life
 from bench.engine.state import Averages, TrainingState
 from bench.errors import StageError
 from bench.models.precision import follows_precision
@@ -113,7 +115,7 @@ class TrainingMethod(Method[TrainingConfigT], Generic[TrainingConfigT, NetT]):
 
     @abstractmethod
     def export(self, net: NetT) -> Encoder:
-        """The encoder to be judged, on the method's own batch-norm route."""
+        """The encoder to be judged, on the method's own batch-norm route; asked for after every epoch."""
 
     def prepare(self, net: NetT, images: UnlabelledImages, run: Run) -> None:
         """Called once on the device before the first epoch, never on a resume."""
@@ -123,7 +125,8 @@ class TrainingMethod(Method[TrainingConfigT], Generic[TrainingConfigT, NetT]):
 
     def pretrain(self, images: UnlabelledImages, run: Run) -> Encoder:
         """Run the loop; see `Method.pretrain`."""
-        return train(self, images, run)
+        with watching_attacks():
+            return train(self, images, run)
 
 
 def train(
@@ -155,6 +158,7 @@ def train(
             state.order = method.before_epoch(net, images, run, state.epoch)
         train_epoch(method, images, run, state, steps)
         run.record({"epoch": state.epoch, **finite(state.averages.means(), state.epoch)})
+        run.record(signs_of_life(method.export(net), state, images))
         state.end_epoch()
     run.checkpoints.keep(state.checkpoint())
     return sound(method.export(net))
@@ -259,7 +263,7 @@ def optimiser_update(optimiser: torch.optim.Optimizer, averages: Averages) -> Up
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         optimiser.step()
-        averages.add(loss=loss, **parts)
+        averages.add(loss=loss, **parts, **attack_signs())
 
     return update
 

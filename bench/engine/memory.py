@@ -18,3 +18,18 @@ def peak_memory_mb(device: str) -> float:
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated(device) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def released(device: str) -> bool:
+    """Give memory that torch keeps for later back to a GPU, for other processes to use; on a CPU there is none.
+
+    Returns:
+        whether the device still answers: after some errors a GPU is lost to a process for good.
+    """
+    if device.startswith("cuda"):
+        try:
+            torch.cuda.synchronize(device)
+            torch.cuda.empty_cache()
+        except RuntimeError:
+            return False
+    return True

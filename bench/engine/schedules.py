@@ -55,6 +55,7 @@ class WarmupCosine:
         ramp: the warm-up's form.
         first: the very first rate, where it differs from the ramp's (AMOC).
         ahead: positions by which the rate runs ahead: 1 where the published code steps the schedule before the update.
+        cut_off: whether the half cosine is as long as the whole training, so that its last part is never run (RoCL).
     """
 
     peak: float
@@ -65,6 +66,7 @@ class WarmupCosine:
     ramp: Ramp = Ramp.REACHES_PEAK
     first: float | None = None
     ahead: int = 0
+    cut_off: bool = False
 
     def __call__(self, epoch: int, step: int, steps_per_epoch: int, epochs: int) -> float:
         """The rate of one update."""
@@ -78,8 +80,36 @@ class WarmupCosine:
             return self.first
         if position < warmup:
             return self.start + (self.peak - self.start) * RISE[self.ramp](position, warmup)
-        fallen = (position - warmup) / max(total - warmup, 1)
+        fallen = (position - warmup) / (total if self.cut_off else max(total - warmup, 1))
         return self.end + (self.peak - self.end) * (1 + math.cos(math.pi * fallen)) / 2
+
+
+@dataclass(frozen=True)
+class WarmupIntoCosine:
+    """Half a cosine per epoch over the whole training, whose first epochs rise per step to where it will be then.
+
+    Attributes:
+        peak: the rate the cosine falls from.
+        warmup_epochs: length of the rise; its last step is one short of the cosine.
+        start: the rate it rises from.
+        end: the rate the cosine reaches in the last epoch.
+    """
+
+    peak: float
+    warmup_epochs: int
+    start: float
+    end: float
+
+    def __call__(self, epoch: int, step: int, steps_per_epoch: int, epochs: int) -> float:
+        """The rate of one update."""
+        if epoch >= self.warmup_epochs:
+            return self.cosine(epoch + 1, epochs)
+        risen = (epoch + step / steps_per_epoch) / self.warmup_epochs
+        return self.start + (self.cosine(self.warmup_epochs, epochs) - self.start) * risen
+
+    def cosine(self, epoch: int, epochs: int) -> float:
+        """The rate of an epoch, counted from 1."""
+        return self.end + (self.peak - self.end) * (1 + math.cos(math.pi * epoch / epochs)) / 2
 
 
 @dataclass(frozen=True)
@@ -101,9 +131,9 @@ class StepDecay:
         return self.rate * self.factor ** sum(epoch >= milestone for milestone in self.milestones)
 
 
-def solo_learn(peak: float, warmup_epochs: int = 10) -> WarmupCosine:
-    """Per step, from 3e-5 (solo-learn solo/utils/lr_scheduler.py; solo/methods/base.py:362-383)."""
-    return WarmupCosine(peak, warmup_epochs, start=3e-5)
+def solo_learn(peak: float, warmup_epochs: int = 10, per: Per = Per.STEP) -> WarmupCosine:
+    """From 3e-5 (solo-learn solo/utils/lr_scheduler.py; solo/methods/base.py:362-383); per epoch in early versions."""
+    return WarmupCosine(peak, warmup_epochs, start=3e-5, per=per)
 
 
 def deacl(peak: float = 0.5, warmup_epochs: int = 10, start: float = 0.003) -> WarmupCosine:
@@ -124,3 +154,13 @@ def acl(peak: float = 5.0, warmup_epochs: int = 10) -> WarmupCosine:
 def dynacl(peak: float = 5.0, warmup_epochs: int = 10) -> WarmupCosine:
     """Per epoch, down to 1e-6 (DynACL utils.py:465-474; train_DynACL.py:171-179)."""
     return WarmupCosine(peak, warmup_epochs, end=1e-6, per=Per.EPOCH, ramp=Ramp.ABOVE_START)
+
+
+def rocl(peak: float = 1.5, warmup_epochs: int = 10) -> WarmupCosine:
+    """Per epoch, from a fifteenth of the peak (RoCL src/rocl_train.py:115-116; src/warmup_scheduler/scheduler.py)."""
+    return WarmupCosine(peak, warmup_epochs, start=peak / 15, per=Per.EPOCH, ramp=Ramp.ABOVE_START, cut_off=True)
+
+
+def advcl(peak: float = 0.5, warmup_epochs: int = 10, start: float = 0.01) -> WarmupIntoCosine:
+    """From 0.01, down to a thousandth of the peak (AdvCL utils.py:219-240; pretraining_advCL.py:70-85)."""
+    return WarmupIntoCosine(peak, warmup_epochs, start=start, end=peak / 1000)

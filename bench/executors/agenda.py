@@ -35,14 +35,16 @@ class Agenda:
         """Whether nothing waits or runs, here or elsewhere."""
         return not UNFINISHED & set(self.states.values())
 
-    def next(self) -> Stage | None:
-        """The most urgent stage whose upstreams are there, now running; None if there is none at the moment."""
+    def first(self) -> Stage | None:
+        """The most urgent stage whose upstreams are there; None if there is none at the moment."""
         ready = [key for key, state in self.states.items() if state is StageState.WAITING and self._ready(key)]
-        if not ready:
-            return None
-        key = max(ready, key=lambda key: self.urgency[key])
-        self.states[key] = StageState.RUNNING
-        return self.plan.stages[key]
+        return self.plan.stages[max(ready, key=lambda key: self.urgency[key])] if ready else None
+
+    def next(self) -> Stage | None:
+        """As `first`, and it is running now."""
+        if stage := self.first():
+            self.states[stage.key] = StageState.RUNNING
+        return stage
 
     def _ready(self, key: str) -> bool:
         upstream = self.plan.stages[key].upstream.values()

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import time
 import traceback
 from collections.abc import Callable
 
-from bench.contract import Report
 from bench.errors import BenchError, Interrupted, StageError, StoreError
 from bench.executors.events import Event, Failure, Message, StageState
+from bench.executors.reporter import Reporter
 from bench.executors.stop import Stop
 from bench.executors.work import Job, Site, perform
 
-REPORT_EVERY = 0.2
-"""Seconds between two progress events of a stage."""
 REMARKS = {StageState.WAITING: "interrupted", StageState.ELSEWHERE: "another run works on it"}
 """Said of a stage that did not end."""
 
@@ -21,7 +18,7 @@ REMARKS = {StageState.WAITING: "interrupted", StageState.ELSEWHERE: "another run
 def attempt(job: Job, site: Site, send: Callable[[Event], None], stop: Stop) -> Message:
     """Carry out a job; progress goes to `send`, the end is returned. One that was interrupted waits again."""
     try:
-        state = perform(job, site, _throttled(job.stage.key, send), stop)
+        state = perform(job, site, Reporter(job.stage.key, site.device, send), stop)
     except Interrupted:
         state = StageState.WAITING
     except StoreError as error:
@@ -31,15 +28,3 @@ def attempt(job: Job, site: Site, send: Callable[[Event], None], stop: Stop) -> 
     except (Exception, SystemExit) as error:
         return Failure(f"{type(error).__name__}: {error}", traceback.format_exc())
     return Event(job.stage.key, state, message=REMARKS.get(state, ""))
-
-
-def _throttled(key: str, send: Callable[[Event], None]) -> Report:
-    last = 0.0
-
-    def report(done: int, total: int, message: str) -> None:
-        nonlocal last
-        if time.monotonic() - last >= REPORT_EVERY:
-            last = time.monotonic()
-            send(Event(key, StageState.RUNNING, done, total, message))
-
-    return report

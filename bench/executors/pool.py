@@ -1,37 +1,29 @@
-"""Worker processes: fresh interpreters, one stage at a time each, replaced when one dies."""
+"""Worker processes: forks of a server, one stage at a time each on a device of its own, replaced when one dies."""
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING
 
 from bench.errors import Interrupted
 from bench.executors.events import Event, Failure, Message, StageState
+from bench.executors.forkserver import Child, ForkServer, serve
+from bench.executors.placement import Device, Placed, place
 from bench.executors.stop import Stop
+from bench.plan import Stage
 
 if TYPE_CHECKING:
     from bench.executors.work import Job, Site
 
-START = (
-    "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); "
-    "import json, sys; sys.path[:] = json.loads(sys.argv[2]); "
-    "from bench.executors.pool import main; main()"
-)
-"""A worker's program. It does not import the caller's `__main__` again, as multiprocessing's spawn would, so that
-`bench.run` works in a script without a guard. Ctrl-C, which reaches all processes of a terminal, is the parent's
-business: it tells the workers, by SIGTERM."""
-STDERR = 2
 ORPHAN_CHECK = 1.0
 """Seconds between two looks of a worker at whether its parent is still there."""
 
@@ -41,21 +33,20 @@ class Worker:
     """A process that carries out jobs.
 
     Attributes:
-        key: of the stage it works on; None while it is idle.
+        device: where.
+        placed: the stage it works on; None while it is idle.
+        ended: whether it has died.
     """
 
-    process: subprocess.Popen[bytes]
+    process: Child
     pipe: Connection
-    key: str | None = None
+    device: str
+    placed: Placed | None = None
+    ended: bool = False
 
-    @property
-    def alive(self) -> bool:
-        """Whether its process is running."""
-        return self.process.poll() is None
-
-    def give(self, job: Job) -> None:
+    def give(self, job: Job, placed: Placed) -> None:
         """Let it carry out a job. If it has died meanwhile, `take` says so."""
-        self.key = job.stage.key
+        self.placed = placed
         with suppress(ConnectionError):
             self.pipe.send(job)
 
@@ -64,9 +55,15 @@ class Worker:
         try:
             message: Message = self.pipe.recv()
         except (EOFError, ConnectionError):
-            code = self.process.wait()
-            return Event(str(self.key), StageState.WAITING) if code == -signal.SIGTERM else _death(code)
+            self.ended = True
+            code, key = self.process.wait(), self.placed.key if self.placed else ""
+            return Event(key, StageState.WAITING) if code == -signal.SIGTERM else _death(code)
         return message
+
+    @property
+    def usable(self) -> bool:
+        """Whether it waits for a job. An idle worker says nothing, so that what comes from its pipe is its end."""
+        return not self.placed and not self.pipe.poll()
 
     def end(self) -> None:
         """End the process, whatever it does."""
@@ -77,95 +74,103 @@ class Worker:
 
 @dataclass
 class Pool:
-    """Up to `size` workers on one site, started when they are first needed.
+    """Workers on the devices of a machine, started when they are first needed.
 
     Attributes:
-        told: whether the workers were told to end.
+        site: where they work, but for the device.
+        devices: that they may use.
+        jobs: workers at work at most.
+        need_of: the memory that a stage takes on its device, in MiB; None where that is not known.
+        server: starts them.
+        told: whether they were told to end.
     """
 
     site: Site
-    size: int
+    devices: Sequence[Device]
+    jobs: int
+    need_of: Callable[[Stage], float | None]
+    server: ForkServer
     workers: list[Worker] = field(default_factory=list)
     told: bool = False
 
-    @property
-    def has_room(self) -> bool:
-        """Whether a worker is idle, or another one may be started."""
-        return len(self._busy()) < self.size
+    def place_for(self, stage: Stage) -> Placed | None:
+        """Where a stage can be carried out now; None if it has to wait."""
+        at_work = [worker.placed for worker in self.workers if worker.placed]
+        need = self.need_of(stage)
+        device = place(need, self.devices, at_work, self.jobs)
+        return Placed(stage.key, device.name, need) if device else None
 
-    def give(self, job: Job) -> None:
-        """Let an idle worker carry out a job, a new one if there is none."""
-        idle = [worker for worker in self.workers if worker.key is None]
-        for worker in idle:
-            if not worker.alive:
-                self._dismiss(worker)
-        fit = [worker for worker in idle if worker in self.workers]
-        (fit[0] if fit else self._hire()).give(job)
+    def give(self, job: Job, placed: Placed) -> None:
+        """Let an idle worker of the place's device carry out a job, a new one if there is none."""
+        for worker in [worker for worker in self.workers if not worker.placed and not worker.usable]:
+            self._dismiss(worker)
+        idle = (worker for worker in self.workers if worker.usable and worker.device == placed.device)
+        (next(idle, None) or self._hire(placed.device)).give(job, placed)
 
     def messages(self, patience: float | None = None) -> Iterator[tuple[str, Message]]:
         """Waits for a message, not longer than `patience` seconds; yields what came with the key of the stage.
 
         Attempts that ended free their worker.
         """
-        busy = {worker.pipe: worker for worker in self._busy()}
+        busy = {worker.pipe: worker for worker in self.workers if worker.placed}
         for pipe in wait(list(busy), patience):
             worker = busy[pipe]  # type: ignore[index]
-            key, message = str(worker.key), worker.take()
+            key, message = worker.placed.key if worker.placed else "", worker.take()
             if isinstance(message, Failure) or message.state is not StageState.RUNNING:
-                worker.key = None
-            if not worker.alive:
+                worker.placed = None
+            if worker.ended:
                 self._dismiss(worker)
             yield key, message
 
     def ended(self) -> bool:
         """Whether all workers have ended their step and kept it; the first call tells them to."""
+        busy = [worker for worker in self.workers if worker.placed]
         if not self.told:
             self.told = True
-            for worker in self._busy():
+            for worker in busy:
                 worker.process.terminate()
-        return not self._busy()
+        return not busy
 
     def close(self) -> None:
-        """End all workers, whatever they do."""
+        """End all workers and their server, whatever they do."""
         for worker in list(self.workers):
             self._dismiss(worker)
-
-    def _busy(self) -> list[Worker]:
-        return [worker for worker in self.workers if worker.key is not None]
+        self.server.close()
 
     def _dismiss(self, worker: Worker) -> None:
         self.workers.remove(worker)
         worker.end()
 
-    def _hire(self) -> Worker:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            command = [sys.executable, "-c", START, str(theirs.fileno()), json.dumps(sys.path)]
-            # OpenMP reads its thread count when a process starts; torch's own setting is too late for its spin locks.
-            environment = {**os.environ, "OMP_NUM_THREADS": str(self.site.threads)}
-            process = subprocess.Popen(
-                command, pass_fds=[theirs.fileno()], env=environment, stdin=subprocess.DEVNULL, stdout=STDERR
-            )
-        worker = Worker(process, Connection(ours.detach()))
+    def _hire(self, device: str) -> Worker:
+        worker = Worker(*self.server.fork(), device)
         self.workers.append(worker)
         with suppress(ConnectionError):
-            worker.pipe.send(self.site)
+            worker.pipe.send(replace(self.site, device=device))
         return worker
 
 
 def main() -> None:
+    """The life of the server's process, and of the workers that it forks."""
+    serve(socket.socket(fileno=int(sys.argv[1])), work)
+
+
+def work(pipe: Connection[Message, Job]) -> None:
     """A worker's life: jobs in, progress and ends out, until the parent closes the pipe or is no more."""
     threading.Thread(target=_die_with, args=(os.getppid(),), daemon=True).start()
+    from bench.engine.memory import released
     from bench.executors.attempt import attempt
 
-    pipe: Connection[Message, Job] = Connection(int(sys.argv[1]))
     site: Site = pipe.recv()  # type: ignore[assignment]
     stop = Stop()
     with suppress(EOFError, ConnectionError, Interrupted), site.settled(), stop.listening(signal.SIGTERM):
         while True:
             with stop.at_once():
                 job = pipe.recv()
-            pipe.send(attempt(job, site, pipe.send, stop))
+            end = attempt(job, site, pipe.send, stop)
+            usable = released(site.device)
+            pipe.send(end)
+            if not usable:  # The next stage gets a new process.
+                break
             stop.forget()
 
 

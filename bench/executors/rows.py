@@ -122,11 +122,11 @@ def _costs(cell: Cell, records: Records) -> Columns:
 
 
 def _warnings(cell: Cell, plan: Plan, store: Store, records: Records) -> list[str]:
-    """What attacks doubted, what trainings remarked, what was found when a stage was computed again."""
-    doubts = [text for attack in _attacks(cell, records) for text in attack["result"]["warnings"]]
-    doubts += _order(_attacks(cell, records))
-    doubts += records[cell.pretrain]["result"].get("remarks", []) if cell.pretrain in records else []
+    """What the stages that the numbers rest on doubted, and what was found when one of them was computed again."""
     needed = dict.fromkeys(key for own in cell.stages for key in plan.needs(own))
+    results = [store.record(key)["result"] for key in needed if store.has(key)]
+    doubts = [text for result in results for text in result.get("warnings", [])]
+    doubts += _order(_attacks(cell, records))
     findings = [text for key in needed for text in store.findings(key)]
     return list(dict.fromkeys(doubts + findings))
 

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError, Interrupted, StoreError
 from bench.executors.agenda import Agenda
 from bench.executors.events import Event, Failure, Listener, Message, StageState, Summary
+from bench.executors.forkserver import ForkServer
+from bench.executors.placement import Device
+from bench.executors.pool import Pool
+from bench.executors.pulse import standing_of
 from bench.executors.rows import Ledger
 from bench.executors.stop import Stop
+from bench.executors.tally import Tally
+from bench.live import shown_live
 from bench.plan import Plan, Stage, StageKind
 from bench.store import Store
 from bench.sweep import Sweep
 
 if TYPE_CHECKING:
-    from bench.executors.pool import Pool
     from bench.executors.work import Job, Site
 
 Handler = Callable[[str, Message], None]
@@ -27,16 +33,55 @@ PATIENCE = 0.5
 """Seconds between two looks at what other runs and signals want."""
 
 
-def execute(plan: Plan, store: Store, sweep: Sweep, listen: Listener) -> Summary:
+@contextmanager
+def warmed_up(sweep: Sweep) -> Iterator[ForkServer | None]:
+    """A server of workers that imports what they need while the block goes on, where a sweep may want workers.
+
+    Start it before planning, which imports as much for itself. It ends with the block.
+    """
+    device = "cpu" if sweep.device == "auto" else sweep.device  # Whether there is a GPU is not known without torch.
+    if sweep.jobs_on(device) == 1:
+        yield None
+        return
+    with closing(ForkServer.start(sweep.threads)) as server:
+        yield server
+
+
+def execute(plan: Plan, store: Store, sweep: Sweep, listen: Listener, server: ForkServer | None = None) -> Summary:
     """Carry out what the store does not hold yet, and write a row for every cell.
 
     A stage that fails is kept with its error; what needs it is blocked, and everything else goes on. Stages that
     another run works on are waited for.
 
+    Args:
+        plan: what the sweep is made of.
+        store: where products and rows are kept.
+        sweep: where and with how many workers.
+        listen: called with what happens.
+        server: starts the workers, where `warmed_up` has prepared one; it is closed in the end.
+
     Raises:
         Interrupted: after SIGTERM or Ctrl-C, once the steps at work are done and kept.
         BenchError: if the device is not there, or the store cannot be written.
     """
+    if sweep.tensorboard:
+        from bench.executors.tensorboard import check_tensorboard
+
+        check_tensorboard()
+    tally = Tally(plan)
+    with shown_live(store, plan.stages, lambda: standing_of(tally)):
+        return _execute(plan, store, sweep, _both(tally.take, listen))
+
+
+def _both(first: Callable[[Event], object], second: Listener) -> Listener:
+    def listen(event: Event) -> None:
+        first(event)
+        second(event)
+
+    return listen
+
+
+def _execute(plan: Plan, store: Store, sweep: Sweep, listen: Listener) -> Summary:
     agenda = Agenda(plan, (lambda _: False) if sweep.rerun else store.has)
     conduct = _Conduct(agenda, store, Ledger(plan, store), listen)
     for key, state in agenda.states.items():
@@ -45,7 +90,7 @@ def execute(plan: Plan, store: Store, sweep: Sweep, listen: Listener) -> Summary
     stop = Stop()
     with stop.listening(signal.SIGTERM, signal.SIGINT):
         if not agenda.finished:
-            _work_off(agenda, store, sweep, conduct.handle, stop)
+            _work_off(agenda, store, sweep, conduct.handle, stop, server)
     if stop.signal is not None and not agenda.finished:
         raise Interrupted(stop.signal)
     return agenda.summary()
@@ -71,10 +116,13 @@ class _Conduct:
     def fail(self, key: str, failure: Failure) -> None:
         if failure.fatal:
             raise StoreError(failure.error)
-        self.store.put_failure(key, failure.error, failure.traceback)
         blocked = self.agenda.end(key, StageState.FAILED)
+        stages = self.agenda.plan.stages
+        reads = {other: sorted(stages[other].upstream.values()) for other in (key, *blocked)}
+        about = {"label": stages[key].label, "kind": stages[key].kind, "reads": reads}
+        self.store.put_failure(key, failure.error, failure.traceback, about)
         self.tell(Event(key, StageState.FAILED, message=failure.error, cause=key))
-        reason = f"needs {self.agenda.plan.stages[key].label}, which failed: {failure.error}"
+        reason = f"needs {stages[key].label}, which failed: {failure.error}"
         for reader in blocked:
             self.tell(Event(reader, StageState.BLOCKED, message=reason, cause=key))
 
@@ -84,19 +132,51 @@ class _Conduct:
         self.listen(event)
 
 
-def _work_off(agenda: Agenda, store: Store, sweep: Sweep, handle: Handler, stop: Stop) -> None:
+def _work_off(
+    agenda: Agenda, store: Store, sweep: Sweep, handle: Handler, stop: Stop, server: ForkServer | None
+) -> None:
     from bench.engine.conditions import resolved
-    from bench.executors.pool import Pool
+    from bench.executors.needs import Needs
     from bench.executors.work import Site
 
-    device = available_device(sweep.device)
-    execution = resolved(sweep.execution, device)
-    site = Site(store.root, sweep.data_dir, device, sweep.threads, sweep.rerun, sweep.checkpoint_every, execution)
-    workers = sweep.jobs or (1 if device.startswith("cuda") else sweep.workers)
-    if workers == 1:
+    devices = available_devices(sweep)
+    name = devices[0].name
+    site = Site(
+        store.root,
+        sweep.data_dir,
+        name,
+        sweep.threads,
+        sweep.rerun,
+        sweep.checkpoint_every,
+        sweep.tensorboard,
+        resolved(sweep.execution, name),
+    )
+    jobs = sweep.jobs_on(name)
+    if jobs == 1:
+        if server:
+            server.close()
         _inline(agenda, site, handle, stop)
     else:
-        _pooled(agenda, Pool(site, workers), handle, stop)
+        server = server or ForkServer.start(sweep.threads)
+        need_of = Needs(agenda.plan, store).of if sweep.gpus else lambda _: 0.0
+        _pooled(agenda, Pool(site, devices, jobs, need_of, server), handle, stop)
+
+
+def available_devices(sweep: Sweep) -> list[Device]:
+    """Where the stages of a sweep can be carried out.
+
+    Raises:
+        BenchError: if one of its devices is not there.
+    """
+    if not sweep.gpus:
+        return [Device(available_device(sweep.device))]
+    import torch
+
+    count = torch.cuda.device_count()
+    for gpu in sweep.gpus:
+        if gpu >= count:
+            raise BenchError(f"GPU {gpu} of --gpus is not there: {_present(count)}. {_remedy(count)}")
+    return [Device(f"cuda:{gpu}", torch.cuda.mem_get_info(gpu)[0] / 2**20) for gpu in sweep.gpus]
 
 
 def available_device(name: str) -> str:
@@ -114,9 +194,19 @@ def available_device(name: str) -> str:
     count = torch.cuda.device_count()
     index = int(name.partition(":")[2] or 0)
     if index >= count:
-        there = f"this machine has {count} CUDA device{'s' * (count != 1)}" if count else "torch sees no CUDA device"
-        raise BenchError(f"device '{name}' is not there: {there}. Use --device auto, or --device cpu.")
+        raise BenchError(f"device '{name}' is not there: {_present(count)}. Use --device auto, or --device cpu.")
     return name
+
+
+def _present(count: int) -> str:
+    return f"this machine has {count} CUDA device{'s' * (count != 1)}" if count else "torch sees no CUDA device"
+
+
+def _remedy(count: int) -> str:
+    """What to give to --gpus instead."""
+    if not count:
+        return "Leave --gpus out to compute on the CPU."
+    return f"Use --gpus {f'0-{count - 1}' if count > 1 else '0'}."
 
 
 def _inline(agenda: Agenda, site: Site, handle: Handler, stop: Stop) -> None:
@@ -135,6 +225,8 @@ def _inline(agenda: Agenda, site: Site, handle: Handler, stop: Stop) -> None:
 
 def _pooled(agenda: Agenda, pool: Pool, handle: Handler, stop: Stop) -> None:
     try:
+        with stop.at_once():  # There is nothing to keep yet.
+            pool.server.await_ready()
         while not agenda.finished:
             if stop.signal is None:
                 _hand_out(agenda, pool, handle)
@@ -147,9 +239,11 @@ def _pooled(agenda: Agenda, pool: Pool, handle: Handler, stop: Stop) -> None:
 
 
 def _hand_out(agenda: Agenda, pool: Pool, handle: Handler) -> None:
+    """Place the most urgent stages. One that fits nowhere is not overtaken: smaller ones could keep it out for long."""
     agenda.retry(Store(pool.site.out).is_free)
-    while pool.has_room and (stage := agenda.next()):
-        pool.give(_job(agenda.plan, stage))
+    while (stage := agenda.first()) and (placed := pool.place_for(stage)):
+        agenda.next()
+        pool.give(_job(agenda.plan, stage), placed)
         handle(stage.key, Event(stage.key, StageState.RUNNING))
 
 

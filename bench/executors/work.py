@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import torch
 
-from bench.contract import Encoder, Method, Report
+from bench.contract import Encoder, Method, Record
 from bench.data import loading
 from bench.data.profiles import profile_of
 from bench.engine.conditions import Conditions, Execution, Precision
@@ -22,7 +22,10 @@ from bench.errors import StageError
 from bench.executors.checkpoints import Keeper
 from bench.executors.events import StageState
 from bench.executors.product import HISTORY, Product, bits_of, sound, stored
+from bench.executors.reporter import Reporter
 from bench.executors.stop import Stop
+from bench.executors.tensorboard import event_log, log_folder
+from bench.history import doubts
 from bench.keys import canonical, changed
 from bench.plan import MethodRef, Stage, StageKind
 from bench.planning import source_of
@@ -50,6 +53,7 @@ class Site:
         threads: CPU threads of the process.
         rerun: whether finished stages are computed again and compared.
         checkpoint_every: seconds from one checkpoint of a pre-training to the next.
+        tensorboard: whether pre-trainings write event files.
         execution: of a pre-training's steps; resolved.
     """
 
@@ -59,6 +63,7 @@ class Site:
     threads: int
     rerun: bool = False
     checkpoint_every: float = 120.0
+    tensorboard: bool = False
     execution: Execution = Execution.EAGER
 
     def settled(self, precision: Precision = Precision.FP32) -> AbstractContextManager[None]:
@@ -84,7 +89,7 @@ class Bench:
     """What a stage has at hand while it is carried out: its site, and the ways to speak and to be spoken to."""
 
     site: Site
-    report: Report
+    report: Reporter
     stop: Stop
 
 
@@ -92,7 +97,7 @@ Compute: TypeAlias = Callable[[], Product]
 """A stage that has all it needs in memory. Only this is timed."""
 
 
-def perform(job: Job, site: Site, report: Report, stop: Stop) -> StageState:
+def perform(job: Job, site: Site, report: Reporter, stop: Stop) -> StageState:
     """Carry out a stage and store its product, unless another process did so or is about to.
 
     Raises:
@@ -102,7 +107,7 @@ def perform(job: Job, site: Site, report: Report, stop: Stop) -> StageState:
         Exception: whatever the stage itself raises.
     """
     store, key = Store(site.out), job.stage.key
-    with store.lock(key) as free:
+    with store.lock(key, job.stage.label) as free:
         if not free:
             return StageState.ELSEWHERE
         if store.has(key) and not site.rerun:
@@ -191,14 +196,27 @@ def _pretrain(job: Job, store: Store, bench: Bench) -> Compute:
 
     def compute() -> Product:
         keeper = Keeper(store, key, site.device, site.checkpoint_every, bench.stop, history, site.execution)
-        encoder = pretrain(
-            method, pool.images, upstream, task.seed, bench.report, history.append, keeper, site.execution
-        )
+        with recording(job.stage, store, bench, history) as record:
+            encoder = pretrain(method, pool.images, upstream, task.seed, bench.report, record, keeper, site.execution)
         notes = {HISTORY: json.dumps(history, indent=1).encode()}
-        result = {"remarks": [entry["remark"] for entry in history if "remark" in entry]}
-        return Product(encoder.state_dict(), result, notes, keeper.earlier)
+        return Product(encoder.state_dict(), {"warnings": doubts(history)}, notes, keeper.earlier)
 
     return compute
+
+
+@contextmanager
+def recording(stage: Stage, store: Store, bench: Bench, history: list[Mapping[str, Any]]) -> Iterator[Record]:
+    """What a pre-training records goes into its history, is told to who watches, and to TensorBoard if asked for."""
+    with ExitStack() as open_files:
+        records: list[Record] = [history.append, bench.report.record]
+        if bench.site.tensorboard:
+            records.append(open_files.enter_context(event_log(log_folder(store, stage))))
+
+        def record(facts: Mapping[str, Any]) -> None:
+            for each in records:
+                each(facts)
+
+        yield record
 
 
 def _head(job: Job, store: Store, bench: Bench) -> Compute:
@@ -244,7 +262,7 @@ _PREPARE: Mapping[StageKind, Callable[[Job, Store, Bench], Compute]] = {
 def method_of(ref: MethodRef) -> Method[Any]:
     """The method with its settings."""
     method = Registry.discover().find(ref.text).load()
-    return method(method.Config.model_validate(ref.config))
+    return method(method.Config.model_validate(ref.settings))
 
 
 def load_encoder(store: Store, key: str, ref: MethodRef, device: str) -> Encoder:

@@ -22,6 +22,8 @@ class Head(StrEnum):
     """512-2048-128 (RoCL src/models/projector.py:9-17)."""
     AMOC = "amoc"
     """512-512-128 (AMOC models/components.py:9-20)."""
+    ADVCL = "advcl"
+    """512-512-128, a batch norm within (AdvCL models/resnet_cifar_multibn_ensembleFC.py:274-279)."""
     ACL = "acl"
     """512-512-512-512, each layer with a routed batch norm, the last without ReLU (ACL resnet_multi_bn.py:181-216)."""
     ACL_TWO_LAYERS = "acl-two-layers"
@@ -49,6 +51,7 @@ LAYERS: Mapping[Head, tuple[Layer, ...]] = {
     Head.SIMCLR: (Layer(4, relu=True), Layer(0.5)),
     Head.ROCL: (Layer(4, relu=True), Layer(0.25)),
     Head.AMOC: (Layer(1, relu=True), Layer(0.25)),
+    Head.ADVCL: (Layer(1, norm=True, relu=True), Layer(0.25)),
     Head.ACL: (
         Layer(1, norm=True, relu=True),
         Layer(1, bias=False, norm=True, relu=True),

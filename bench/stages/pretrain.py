@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+from torch import Tensor
 
 from bench.config import Execution, MethodConfig
 from bench.contract import Checkpoints, Encoder, Method, NoCheckpoints, Record, Report, Run, UnlabelledImages
@@ -25,12 +26,19 @@ def pretrain(
     randomness = Randomness(seed, "pretrain")
     device = images.pixels.device
     frozen = {name: encoder.requires_grad_(False).eval() for name, encoder in upstream.items()}
-    run = Run(randomness, device, frozen, report, record, checkpoints or NoCheckpoints(), execution)
+    order = shuffle(len(images), randomness)
+    per_image = {name: values[order].to(device) for name, values in method.per_image(len(images)).items()}
+    run = Run(randomness, device, frozen, report, record, checkpoints or NoCheckpoints(), per_image, execution)
     with randomness.as_global("method"):  # A method that draws from the global generator repeats itself all the same.
         return method.pretrain(shuffled(images, randomness), run).eval()
 
 
 def shuffled(images: UnlabelledImages, randomness: Randomness) -> UnlabelledImages:
     """The images in an order of the seed's own: a folder per class would leak labels by position."""
-    order = torch.randperm(len(images), generator=randomness.generator("shuffle")).to(images.pixels.device)
+    order = shuffle(len(images), randomness).to(images.pixels.device)
     return UnlabelledImages(images.pixels[order], images.profile)
+
+
+def shuffle(images: int, randomness: Randomness) -> Tensor:
+    """The order in which a seed hands the images of a source to its methods: int64 [images], on the CPU."""
+    return torch.randperm(images, generator=randomness.generator("shuffle"))

@@ -176,11 +176,11 @@ def kmeans_plus_plus(rows: Tensor, clusters: int, generator: torch.Generator) ->
     The first is uniform, each other of probability ~ D^2, its squared chordal distance to the seeds before it.
     """
     seeds = [_draw(rows.new_ones(len(rows)), generator)]
-    squared = _squared_distance(rows, rows[seeds])
+    squared = _squared_distance(rows, rows[seeds[0]])
     while len(seeds) < clusters:
         seeds.append(_draw(squared, generator))
-        squared = torch.minimum(squared, _squared_distance(rows, rows[seeds[-1:]]))
-    return torch.tensor(seeds, device=rows.device)
+        squared = torch.minimum(squared, _squared_distance(rows, rows[seeds[-1]]))
+    return torch.cat(seeds)
 
 
 @torch.no_grad()
@@ -191,7 +191,7 @@ def afk_mc2(rows: Tensor, clusters: int, generator: torch.Generator, chain: int 
     q = D^2 / (2 sum D^2) + 1 / (2N), with D the distance to the first seed, and each further seed is the end of a
     Metropolis-Hastings chain of `chain` states.
     """
-    seeds = [_draw(rows.new_ones(len(rows)), generator)]
+    seeds = [int(_draw(rows.new_ones(len(rows)), generator))]
     proposal = _assumption_free_proposal(_squared_distance(rows, rows[seeds]))
     candidates = _draw_many(proposal, (clusters - 1, chain), generator)
     thresholds = torch.rand(clusters - 1, chain, generator=generator, device=rows.device, dtype=torch.float64)
@@ -221,10 +221,10 @@ def _chain_end(weights: list[float], uniforms: list[float]) -> int:
     return position
 
 
-def _draw(weights: Tensor, generator: torch.Generator) -> int:
-    """An index with probability proportional to its weight; uniform where all weights are 0."""
-    usable = weights if bool(weights.sum() > 0) else torch.ones_like(weights)
-    return int(torch.multinomial(usable, 1, generator=generator))
+def _draw(weights: Tensor, generator: torch.Generator) -> Tensor:
+    """An index [1] with probability proportional to its weight, uniform where all weights are 0. No host sync."""
+    usable = torch.where(weights.sum() > 0, weights, 1)
+    return torch.multinomial(usable, 1, generator=generator)
 
 
 def _draw_many(probabilities: Tensor, shape: tuple[int, int], generator: torch.Generator) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -10,8 +12,7 @@ from torch import Tensor
 def nt_xent(z_a: Tensor, z_b: Tensor, temperature: float | Tensor) -> Tensor:
     """SimCLR's loss: each of the 2B rows must find its other view among the 2B - 1 others.
 
-    Chen et al. 2020, Eq. 1, as solo-learn solo/losses/simclr.py:25-59 and ACL utils.py:233-249 compute it. The row
-    itself is masked out rather than subtracted, which is exact in every precision.
+    Chen et al. 2020, Eq. 1, as solo-learn solo/losses/simclr.py:25-59 and ACL utils.py:233-249 compute it.
 
     Args:
         z_a, z_b: [B, d], two views of the same images, of any length.
@@ -20,11 +21,7 @@ def nt_xent(z_a: Tensor, z_b: Tensor, temperature: float | Tensor) -> Tensor:
     Returns:
         The mean over 2B rows, a scalar.
     """
-    z = F.normalize(torch.cat([z_a, z_b]), dim=1)
-    itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
-    logits = (z @ z.T / temperature).masked_fill(itself, float("-inf"))
-    partner = torch.arange(len(z), device=z.device).roll(len(z_a))
-    return F.cross_entropy(logits, partner)
+    return nt_xent_of_views((z_a, z_b), temperature)
 
 
 def info_nce(query: Tensor, positive_key: Tensor, bank: Tensor, temperature: float | Tensor) -> Tensor:
@@ -53,3 +50,27 @@ def negative_cosine(a: Tensor, b: Tensor) -> Tensor:
     (solo/methods/mocov2_distillation_AT.py:233-235). Gradients flow through both arguments.
     """
     return -F.cosine_similarity(a, b, dim=1).mean()
+
+
+def nt_xent_of_views(views: Sequence[Tensor], temperature: float | Tensor, *, detach_keys: bool = False) -> Tensor:
+    """NT-Xent of V views: each of the VB rows must find each of its V - 1 other views among all other rows.
+
+    The other positives stay in the denominator: RoCL src/loss.py:5-85, where three views make 6B ordered pairs and the
+    sum is divided by 3B. SupCon without labels (AdvCL losses.py:7-94) is its mean over the V - 1 views. The row itself
+    is masked out rather than subtracted or set to zero, which is exact in every precision; the 1e-8 that RoCL adds to p
+    and to its denominator moves the loss by about 1e-8 / p.
+
+    Args:
+        views: V of [B, d], rows of any length; row i of each is of the same image.
+        temperature: above 0.
+        detach_keys: whether the second factor of every product is a constant (RoCL).
+
+    Returns:
+        The sum over the other views, the mean over rows, a scalar.
+    """
+    z = F.normalize(torch.cat(list(views)), dim=1)
+    itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
+    logits = (z @ (z.detach() if detach_keys else z).T / temperature).masked_fill(itself, float("-inf"))
+    row = torch.arange(len(z), device=z.device)
+    pairs = [F.cross_entropy(logits, row.roll(len(views[0]) * shift)) for shift in range(1, len(views))]
+    return torch.stack(pairs).sum()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+import bench.sweep as sweeps
 from bench import planning
 from bench.cli import main, run
 from bench.cli.doctor import doctor
@@ -46,9 +48,10 @@ CELL = Cell(
 PLAN = Plan((CELL,), {made.key: made for made in (TEACHER, PRETRAIN, HEAD, ATTACK)})
 
 
-def finish(store: Store, made: Stage, seconds: float) -> None:
+def finish(store: Store, made: Stage, seconds: float, cuda: str | None = None) -> None:
     record = {"kind": made.kind, "label": made.label, "recipe": made.recipe, "upstream": made.upstream}
-    store.put(made.key, {**record, "seconds": seconds, "created": "2026-01-02T03:04:05+00:00"}, {})
+    ran = {"seconds": seconds, "created": "2026-01-02T03:04:05+00:00", "context": {"cuda": cuda}}
+    store.put(made.key, {**record, **ran}, {})
 
 
 @pytest.fixture
@@ -79,7 +82,7 @@ class TestRun:
         monkeypatch.setattr(run.importlib.metadata, "entry_points", lambda **_: [Point])
 
         def executed(ending: Summary | BaseException) -> tuple[int, str, str]:
-            def execute(plan: Plan, _: Store, __: Sweep, listen: events.Listener) -> Summary:
+            def execute(plan: Plan, _: Store, __: Sweep, listen: events.Listener, server: None) -> Summary:
                 if isinstance(ending, BaseException):
                     raise ending
                 for key in plan.stages:
@@ -88,6 +91,7 @@ class TestRun:
                 return ending
 
             monkeypatch.setattr("bench.executors.execute", execute)
+            monkeypatch.setattr("bench.executors.warmed_up", lambda _: nullcontext())
             return invoke("run", "--methods", "ncp", "--out", str(out))
 
         return executed
@@ -134,6 +138,16 @@ class TestPlan:
         assert "(rough: no finished stage" in text
         assert not out.exists()
 
+    @pytest.mark.parametrize(
+        ("options", "workers"),
+        [("--device cpu --jobs 2", "2 workers"), ("--gpus 0-1", "2 workers"), ("--gpus 0-1 --jobs 1", "1 worker ")],
+    )
+    def test_time_is_for_the_workers_that_do_not_share_a_place(
+        self, out: Path, options: str, workers: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sweeps, "cores", lambda: 4)
+        assert f"on {workers}" in invoke("plan", "--methods", "ncp", "--out", str(out), *options.split())[1]
+
     def test_it_knows_what_is_there(self, store: Store, out: Path) -> None:
         for made in PLAN.stages.values():
             finish(store, made, 1.0)
@@ -152,6 +166,13 @@ class TestEstimate:
         assert cost.stages == 2
         assert cost.seconds == pytest.approx(4000 * 50 / 1000, rel=1e-3)
         assert not cost.measured
+
+    def test_a_pace_holds_on_the_same_kind_of_device_alone(self, store: Store) -> None:
+        rough = estimate(PLAN, store, workers=1, cuda=True)
+        finish(store, TEACHER, 50.0)
+        on_cpu = estimate(PLAN, store, workers=1, cuda=True).seconds
+        finish(store, ATTACK, 9.0, "13.2")
+        assert on_cpu < rough.seconds < 4000 * 50 / 1000
 
     def test_more_workers_do_not_shorten_a_chain(self, store: Store) -> None:
         one, many = (estimate(PLAN, store, workers, cuda=False).seconds for workers in (1, 8))

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.engine.schedules import Schedule, StepDecay, acl, amoc, deacl, dynacl, solo_learn
+from bench.engine.schedules import Schedule, StepDecay, acl, advcl, amoc, deacl, dynacl, rocl, solo_learn
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -49,10 +49,14 @@ RECORDED = [
     Recorded("amoc", "schedule/lr_FC", StepDecay(0.1, (15, 20)), epochs(25)),
     Recorded("amoc", "schedule/lr_ACL", StepDecay(0.1, (40, 60)), epochs(100)),
     Recorded("amoc", "schedule/lr_TOTAL", StepDecay(0.1, (30, 35)), epochs(40)),
+    Recorded("rocl", "schedule/lr_epoch", rocl(), epochs(1000)),
+    Recorded("rocl", "schedule/linear_eval_lr_epoch", StepDecay(0.1, (31, 51, 101)), epochs(150)),
     Recorded("acl", "schedule/lr_update_first1200", acl(), steps(0, 1200, 98), 98),
     Recorded("acl", "schedule/lr_first_update_of_epoch", acl(), epochs(1000), 98),
     Recorded("acl", "schedule/lr_last_update_of_epoch", acl(), [(epoch, 97) for epoch in range(1000)], 98),
     Recorded("acl", "schedule/finetune_lr_decay15_20", StepDecay(0.1, (14, 19)), epochs(25)),
+    Recorded("advcl", "lr_first_iteration_epoch0_to_1001", advcl(), epochs(1002), 98),
+    Recorded("advcl", "lr_iterations_epoch0_to_12_98_batches", advcl(), steps(0, 13 * 98, 98), 98),
     Recorded("dynacl", "lr_e1_to_1000", dynacl(), epochs(1000)),
 ]
 
@@ -61,12 +65,12 @@ RECORDED = [
 def test_rates(recorded: Recorded) -> None:
     with np.load(GOLDEN / f"{recorded.arrays}.npz") as arrays:
         expected = arrays[recorded.name]
-    expected = expected[:, 0] if expected.ndim == 2 else expected
+    expected = expected.reshape(len(recorded.updates), -1)[:, 0]  # DeACL: the second column is its classifier's
     rates = [recorded.schedule(*update, recorded.steps_per_epoch, recorded.epochs) for update in recorded.updates]
     np.testing.assert_allclose(rates, expected, rtol=1e-9, atol=1e-15)
 
 
-@pytest.mark.parametrize("preset", [solo_learn, deacl, amoc, acl, dynacl])
+@pytest.mark.parametrize("preset", [solo_learn, deacl, amoc, acl, dynacl, rocl])
 @pytest.mark.parametrize(("length", "warmup"), [(1, 1), (2, 1), (20, 1), (20, 2)])
 def test_short_schedules_stay_positive_and_below_the_peak(
     preset: Callable[[float, int], Schedule], length: int, warmup: int

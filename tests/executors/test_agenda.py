@@ -62,6 +62,12 @@ def test_only_what_is_missing_is_done_heaviest_chain_first(
     assert drained(agenda(*there)) == order
 
 
+def test_the_first_one_stays_the_first_until_it_is_taken(agenda: Callable[..., Agenda]) -> None:
+    one = agenda()
+    assert one.first() is one.first() is one.next() is TEACHER
+    assert one.first() is HEAVY
+
+
 def test_a_stage_waits_for_its_upstreams(agenda: Callable[..., Agenda]) -> None:
     one = agenda("heavy")
     assert one.next() is TEACHER

@@ -4,30 +4,33 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
+import torch
 
-from bench.executors.events import Failure
+from bench.engine.memory import released
+from bench.executors.events import Event, Failure, StageState
+from bench.executors.placement import Device, Placed
 from bench.executors.pool import Pool, Worker
-from bench.executors.work import Job
+from bench.executors.work import Job, Site
 from bench.keys import PROJECT
 from bench.plan import DataRef, MethodRef, Stage, StageKind, Task
 from bench.store import Store, read_rows
 from tests.plugins import write_method
-from tests.processes import DEADLINE, wait_for
+from tests.processes import DEADLINE, is_running, wait_for
 
-
-def is_running(process: int) -> bool:
-    """Whether a process is there, and no zombie that nobody has waited for."""
-    try:
-        return "\nState:\tZ" not in Path(f"/proc/{process}/status").read_text()
-    except FileNotFoundError:
-        return False
+STAGE = Stage(StageKind.HEAD, "", Task(MethodRef("", "", {}, ""), DataRef(""), 0), {})
+JOB = Job(STAGE, {})
+HERE = Placed("k", "cpu", 0.0)
 
 
 def test_a_killed_worker_fails_its_cell_and_the_rest_is_bit_identical_to_one_process(
@@ -91,14 +94,11 @@ class TestDeath:
 
     @pytest.fixture
     def worker(self) -> Callable[[str], Worker]:
-        import socket
-        from multiprocessing.connection import Connection
-
         def worker(code: str) -> Worker:
             ours, theirs = socket.socketpair()
             with theirs:
                 process = subprocess.Popen([sys.executable, "-c", code], pass_fds=[theirs.fileno()])
-            return Worker(process, Connection(ours.detach()), key="k")
+            return Worker(process, Connection(ours.detach()), "cpu", HERE)  # type: ignore[arg-type]
 
         return worker
 
@@ -113,7 +113,8 @@ class TestDeath:
     def test_how_it_died_is_the_error_and_it_is_dismissed(
         self, worker: Callable[[str], Worker], code: str, error: str
     ) -> None:
-        pool = Pool(None, 1, [worker(code)])  # type: ignore[arg-type]
+        pool = pool_of(Device("cpu"))
+        pool.workers.append(worker(code))
         ((key, message),) = pool.messages()
         assert key == "k"
         assert isinstance(message, Failure)
@@ -123,5 +124,84 @@ class TestDeath:
     def test_a_job_for_a_dead_worker_fails_instead_of_the_run(self, worker: Callable[[str], Worker]) -> None:
         one = worker("pass")
         one.process.wait()
-        one.give(Job(Stage(StageKind.HEAD, "", Task(MethodRef("", "", {}, ""), DataRef(""), 0), {}), {}))
+        one.give(JOB, HERE)
         assert isinstance(one.take(), Failure)
+
+
+@pytest.mark.parametrize(
+    ("device", "fault", "usable"),
+    [("cpu", None, True), ("cuda:1", None, True), ("cuda:1", RuntimeError("illegal memory access"), False)],
+)
+def test_a_gpu_that_no_longer_answers_is_noticed_after_the_stage(
+    device: str, fault: Exception | None, usable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synchronised = Mock(side_effect=fault)
+    monkeypatch.setattr(torch.cuda, "synchronize", synchronised)
+    assert released(device) is usable
+    assert synchronised.called is (device != "cpu")
+
+
+class FakeChild:
+    """A process that does nothing."""
+
+    pid = 0
+
+    def kill(self) -> None: ...
+    def wait(self) -> int:
+        return 0
+
+
+class FakeServer:
+    """Starts workers that are the other ends of their pipes."""
+
+    def __init__(self) -> None:
+        self.ends: list[Connection] = []
+
+    def fork(self) -> tuple[FakeChild, Connection]:
+        ours, theirs = Pipe()
+        self.ends.append(theirs)
+        return FakeChild(), ours
+
+    def close(self) -> None: ...
+
+
+class TestDevices:
+    """Which worker gets a stage, with workers that only listen."""
+
+    def test_each_device_has_workers_of_its_own_which_stay(self) -> None:
+        pool = pool_of(Device("cuda:0"), Device("cuda:2"))
+        for _ in range(2):
+            placed = [pool.place_for(STAGE)]
+            pool.give(JOB, placed[0])
+            placed.append(pool.place_for(STAGE))
+            pool.give(JOB, placed[1])
+            assert [one.device for one in placed] == ["cuda:0", "cuda:2"]
+            assert pool.place_for(STAGE) is None
+            for end in pool.server.ends:
+                end.send(Event("k", StageState.DONE))
+            assert [key for key, _ in (*pool.messages(), *pool.messages(0))] == [STAGE.key] * 2
+        assert [end.recv().device for end in pool.server.ends] == ["cuda:0", "cuda:2"]
+
+    def test_one_that_died_while_it_was_idle_is_replaced(self) -> None:
+        pool = pool_of(Device("cpu"))
+        pool.give(JOB, HERE)
+        pool.server.ends[0].send(Event("k", StageState.DONE))
+        list(pool.messages())
+        pool.server.ends[0].close()
+        pool.give(JOB, HERE)
+        assert len(pool.server.ends) == 2
+        assert len(pool.workers) == 1
+
+    def test_small_stages_share_a_device_and_jobs_caps_them(self) -> None:
+        pool = pool_of(Device("cuda:0", 100), need=30.0, jobs=2)
+        for _ in range(2):
+            pool.give(JOB, pool.place_for(STAGE))
+        assert pool.place_for(STAGE) is None
+        pool.jobs = 9
+        pool.give(JOB, pool.place_for(STAGE))
+        assert pool.place_for(STAGE) is None, "three times 30 of 100 MiB are taken"
+
+
+def pool_of(*devices: Device, need: float | None = None, jobs: int = 9) -> Any:
+    site = Site(Path("runs"), Path("data"), "cpu", 1)
+    return Pool(site, devices, jobs, lambda _: need, FakeServer())  # type: ignore[arg-type]

@@ -14,9 +14,11 @@ import torch
 
 from bench.errors import BenchError, StoreError
 from bench.executors import StageState, run
-from bench.executors.run import available_device
+from bench.executors.placement import Device
+from bench.executors.run import available_device, available_devices
 from bench.plan import StageKind
 from bench.store import Store
+from bench.sweep import Sweep
 from tests.plugins import write_method
 
 NOISY = "encoder.linear.weight.data += float(os.environ.get('NOISE', 0))"
@@ -291,6 +293,36 @@ class TestDevice:
     def test_a_gpu_that_is_not_there_is_an_error_with_a_remedy(self) -> None:
         with pytest.raises(BenchError, match=r"device 'cuda:77' is not there.*--device cpu"):
             available_device("cuda:77")
+
+    def test_several_gpus_are_named_and_measured(self, machine: Callable[[int], None]) -> None:
+        machine(4)
+        found = available_devices(Sweep.of(methods="ncp", gpus="0,2-3"))
+        assert found == [Device("cuda:0", 1000), Device("cuda:2", 1002), Device("cuda:3", 1003)]
+
+    @pytest.mark.parametrize(
+        ("count", "gpus", "message"),
+        [
+            (2, "7", r"GPU 7 of --gpus is not there: this machine has 2 CUDA devices\. Use --gpus 0-1\."),
+            (1, "0-1", r"GPU 1 of --gpus is not there: this machine has 1 CUDA device\. Use --gpus 0\."),
+            (0, "0", r"GPU 0 of --gpus is not there: torch sees no CUDA device\. Leave --gpus out"),
+        ],
+    )
+    def test_one_of_them_that_is_not_there_is_an_error(
+        self, machine: Callable[[int], None], count: int, gpus: str, message: str
+    ) -> None:
+        machine(count)
+        with pytest.raises(BenchError, match=message):
+            available_devices(Sweep.of(methods="ncp", gpus=gpus))
+
+    @pytest.fixture
+    def machine(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+        """A machine with some GPUs; number n has 1000 + n MiB free."""
+
+        def machine(count: int) -> None:
+            monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+            monkeypatch.setattr(torch.cuda, "mem_get_info", lambda gpu: ((1000 + gpu) * 2**20, 10**12))
+
+        return machine
 
 
 def test_events_tell_each_stage_once_from_start_to_end(make_sweep: Any, ran: Any) -> None:

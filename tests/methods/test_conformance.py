@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -20,6 +21,7 @@ from tiny import (
     BATCH,
     batch_of,
     bits,
+    bits_of,
     digits,
     pixels,
     pretrained,
@@ -31,11 +33,15 @@ from tiny import (
 )
 from torch import Tensor, nn
 
+from bench.attacks.pgd import AttackMode
 from bench.config import MethodConfig, ScalesWithEpochs, TrainingConfig
 from bench.contract import Encoder, LabelledImages, Method, Passes, UnlabelledImages
 from bench.data.profiles import PROFILES
 from bench.data.sources import Limit, load, parse_source
 from bench.engine.loop import Averages, TrainingMethod, optimiser_update
+from bench.engine.signs import signs_of_life
+from bench.engine.state import TrainingState
+from bench.history import signs_in
 from bench.randomness import Randomness
 from bench.registry import Registry
 from bench.stages.pretrain import shuffled
@@ -121,6 +127,10 @@ class TestSettings:
         ("ncp", "stl10", 2000, 20),
         ("amoc", "cifar10", 1, 1),
         ("amoc", "cifar10", 100, 5),
+        ("moco", "cifar10", 40, 2),
+        ("rocl", "cifar10", 200, 2),
+        ("deacl", "cifar10", 20, 2),
+        ("advcl", "cifar10", 20, 1),
     ],
 )
 def test_warm_up_scales(method: str, data: str, epochs: int, warmup: int) -> None:
@@ -278,11 +288,20 @@ class Prepared:
         self.method.step(self.net, batch_of(self.images, number * BATCH, number), update)
 
 
+RUNNING = re.compile(r"running_(mean|var)$|num_batches_tracked$")
+
+
 @dataclass
 class Trace:
-    """All that an attack might leave behind."""
+    """All that an attack might leave behind.
+
+    Attributes:
+        state: parameters and buffers but for running statistics.
+        statistics: those.
+    """
 
     state: str
+    statistics: str
     modes: tuple[bool, ...]
     gradients: Mapping[str, Tensor | None] = field(default_factory=dict)
     trainable: tuple[str, ...] = ()
@@ -290,8 +309,11 @@ class Trace:
     @classmethod
     def of(cls, net: nn.Module) -> Trace:
         named = dict(net.named_parameters())
+        running = {name: tensor for name, tensor in net.state_dict().items() if RUNNING.search(name)}
+        rest = {name: tensor for name, tensor in net.state_dict().items() if name not in running}
         return cls(
-            bits(net),
+            bits_of(rest),
+            bits_of(running),
             tuple(module.training for module in net.modules()),
             {name: None if weight.grad is None else weight.grad.clone() for name, weight in named.items()},
             tuple(name for name, weight in named.items() if weight.requires_grad),
@@ -310,7 +332,8 @@ class TestStep:
             *(images / BATCH for images in (counted.forward, counted.backward_input, counted.backward))
         )
 
-    def test_its_attack_leaves_no_trace(self, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_its_attack_leaves_no_undeclared_trace(self, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Running statistics alone may move, where the setting `attack_mode` says so: then they must."""
         prepared = Prepared(text)
         attack = getattr(type(prepared.method), "perturb", None)
         if attack is None:
@@ -327,11 +350,24 @@ class TestStep:
         monkeypatch.setattr(type(prepared.method), "perturb", watched)
         prepared.step(0)
         prepared.step(1)
-        (_, _), (before, after) = traces
+        before, after = traces[-1]
+        mode = getattr(prepared.method.config, "attack_mode", AttackMode.EVAL)
+        assert (after.statistics == before.statistics) is (mode is AttackMode.EVAL)
         assert (after.state, after.modes, after.trainable) == (before.state, before.modes, before.trainable)
         assert any(gradient is not None for gradient in before.gradients.values()), "gradients of the step before"
         for name, gradient in before.gradients.items():
             assert (after.gradients[name] is None) if gradient is None else torch.equal(after.gradients[name], gradient)
+
+    def test_looking_at_it_after_an_epoch_leaves_no_trace(self, text: str) -> None:
+        prepared = Prepared(text)
+        prepared.step(0)
+        before = Trace.of(prepared.net)
+        state = TrainingState(prepared.net, prepared.optimiser)
+        seen = signs_of_life(prepared.method.export(prepared.net), state, prepared.images)
+        assert 0 < signs_in(seen)["spread"] < 2
+        after = Trace.of(prepared.net)
+        assert (before.state, before.modes, before.trainable) == (after.state, after.modes, after.trainable)
+        prepared.step(1)
 
     def test_it_draws_the_same_numbers_whatever_was_drawn_before(self, text: str) -> None:
         first, second = Prepared(text), Prepared(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from methods.parts.losses import info_nce, negative_cosine, nt_xent
+from methods.parts.losses import info_nce, negative_cosine, nt_xent, nt_xent_of_views
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -108,6 +109,39 @@ def test_info_nce(term: str, golden: Callable[[str], Golden]) -> None:
         key = arrays["loss/ACA_PLUS/forward_k_outputs"][call, 0]
         expected = arrays["loss/ACA_PLUS/Lc_La_total"][call, index].item()
         assert info_nce(query, key, bank[call].T, 0.2).item() == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("batch", ["B6", "B8"])
+def test_nt_xent_of_views(batch: str) -> None:
+    """AdvCL's SupCon, losses.py:7-94: the same but for the factor temperature / .07."""
+    with np.load(GOLDEN / "advcl.npz") as arrays:
+        raw, expected, slope = (torch.from_numpy(arrays[f"supcon_{batch}_{x}"]) for x in ("raw", "loss", "grad_raw"))
+    raw.requires_grad_()
+    views = raw.unbind(dim=1)
+    loss = 0.5 / 0.07 * nt_xent_of_views(views, 0.5) / (len(views) - 1)
+    (gradient,) = torch.autograd.grad(loss, raw)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-9)
+    torch.testing.assert_close(gradient, slope, rtol=1e-9, atol=1e-12)
+    in_float32 = nt_xent_of_views(raw.detach().float().unbind(dim=1), 0.5) / (len(views) - 1)
+    assert in_float32.item() == pytest.approx(0.07 / 0.5 * expected.item(), rel=1e-5)
+
+
+def test_nt_xent_of_views_by_hand() -> None:
+    """Row by row and pair by pair, in float64."""
+    views = torch.randn(3, 4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    z = [[row / row.norm() for row in view] for view in views]
+    terms = []
+    for own, one in itertools.product(range(3), range(4)):
+        others = [(view, row) for view in range(3) for row in range(4) if (view, row) != (own, one)]
+        total = sum(torch.exp(z[own][one] @ z[view][row] / 0.3) for view, row in others)
+        pairs = [torch.exp(z[own][one] @ z[view][one] / 0.3) / total for view in range(3) if view != own]
+        terms.append(-sum(torch.log(pair) for pair in pairs))
+    assert nt_xent_of_views(list(views), 0.3).item() == pytest.approx(float(sum(terms)) / 12, rel=1e-12)
+
+
+def test_two_views_are_simclrs() -> None:
+    a, b = torch.randn(2, 5, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(nt_xent_of_views([a, b], 0.5), nt_xent(a, b, 0.5))
 
 
 def test_info_nce_puts_the_positive_first() -> None:

@@ -17,7 +17,7 @@ from bench.executors.stop import Stop
 from bench.stages.pretrain import pretrain
 from bench.store import Store
 
-METHODS = ["simclr", "ncp[recluster_every=2]", "amoc[bank_size=64]"]
+METHODS = ["simclr", "ncp[recluster_every=2]", "amoc[bank_size=64]", "deacl", "advcl"]
 STEPS = 3
 """Of an epoch; there are two."""
 

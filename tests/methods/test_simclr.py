@@ -22,8 +22,10 @@ from bench.data.views import (
 )
 from bench.engine.loop import Averages, optimiser_update
 from bench.engine.optim import SOLO_LEARN, Lars
+from bench.models.projectors import Head
 from bench.models.resnet import Architecture
-from methods.simclr import SimCLR, SimCLRState
+from methods.parts.projected import Projected
+from methods.simclr import SimCLR
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "sololearn.npz"
 STEPS = 97
@@ -56,10 +58,10 @@ def test_a_step_has_solo_learns_loss(size: str, temperature: float) -> None:
     torch.testing.assert_close(torch.autograd.grad(losses[0], z)[0], gradient, rtol=1e-9, atol=1e-12)
 
 
-def views_of(method: SimCLR) -> tuple[Tensor, Tensor, SimCLRState]:
+def views_of(method: SimCLR) -> tuple[Tensor, Tensor, Projected]:
     """The two views that a step makes of a batch, and the network after it."""
     views: list[Tensor] = []
-    net = SimCLRState(method.encoder(digits().profile))
+    net = Projected(method.encoder(digits().profile), Head.SIMCLR)
     net.register_forward_pre_hook(lambda _, inputs: views.append(inputs[0]))
     method.step(net, batch_of(seen()), optimiser_update(method.optimiser(net), Averages()))
     first, second = views
@@ -99,7 +101,7 @@ def test_the_recipe_of_the_paper() -> None:
 
 def test_the_optimiser_is_solo_learns_lars() -> None:
     method = simclr(weight_decay=1e-4)
-    net = SimCLRState(method.encoder(digits().profile))
+    net = Projected(method.encoder(digits().profile), Head.SIMCLR)
     optimiser = method.optimiser(net)
     assert isinstance(optimiser, Lars)
     assert optimiser.form == SOLO_LEARN
@@ -116,6 +118,6 @@ def test_the_learning_rate_is_solo_learns(epoch: int, step: int, rate: float) ->
 
 def test_the_projector_is_not_exported() -> None:
     method = simclr()
-    net = SimCLRState(method.encoder(digits().profile))
+    net = Projected(method.encoder(digits().profile), Head.SIMCLR)
     assert method.export(net) is net.encoder
     assert not [name for name in method.export(net).state_dict() if "projector" in name]

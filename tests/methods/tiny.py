@@ -110,7 +110,12 @@ def pixels(count: int = 16) -> Tensor:
 
 def bits(encoder: torch.nn.Module) -> str:
     """A hash of every parameter and buffer."""
+    return bits_of(encoder.state_dict())
+
+
+def bits_of(tensors: Mapping[str, Tensor]) -> str:
+    """A hash of named tensors."""
     state = hashlib.sha256()
-    for name, tensor in sorted(encoder.state_dict().items()):
+    for name, tensor in sorted(tensors.items()):
         state.update(name.encode() + tensor.contiguous().numpy().tobytes())
     return state.hexdigest()
