@@ -51,9 +51,10 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def kills(session: nox.Session) -> None:
-    """Study: a run that is killed at 20 moments ends with the bits of a straight one."""
+    """Study: killed at 20 moments of pre-training, head and attack, a run ends with the bits of a straight one."""
     install(session)
-    session.run("pytest", "tests/executors/test_safety.py", "-k", "kill_9", env={**ONE_THREAD, "BENCH_KILLS": "20"})
+    moments = {**ONE_THREAD, "BENCH_KILLS": "20"}
+    session.run("pytest", "-s", "tests/executors/test_safety.py", "-k", "kill_9", *session.posargs, env=moments)
 
 
 @nox.session

@@ -56,7 +56,10 @@ def doubts(history: Iterable[Facts]) -> list[str]:
     if not signs or not has_collapsed(signs[-1]):
         return remarks
     spread = signs[-1][Sign.SPREAD]
-    return [*remarks, f"the features have collapsed: after the last epoch their spread is {spread:.1g}, where 1 is uniform"]
+    return [
+        *remarks,
+        f"the features have collapsed: after the last epoch their spread is {spread:.1g}, where 1 is uniform",
+    ]
 
 
 def scalars(facts: Facts) -> dict[str, float]:

@@ -190,7 +190,7 @@ class Sweep(BaseModel):
     data_dir: Path = Field(default_factory=default_data_dir)
     """Where downloaded data sets lie."""
     checkpoint_every: Seconds = 120.0
-    """From one checkpoint of a pre-training to the next: `30s`, `2m`, `1h`, or seconds. No number depends on it."""
+    """From one checkpoint of a stage to the next: `30s`, `2m`, `1h`, or seconds. No number depends on it."""
     precision: Annotated[Precision | None, BeforeValidator(_precision)] = None
     """What pre-trainings compute in, where a method's options do not say: `fp32`, `tf32` or `bf16`."""
     execution: Annotated[Execution, BeforeValidator(_execution)] = Execution.AUTO

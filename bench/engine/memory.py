@@ -1,4 +1,4 @@
-"""The largest memory that a piece of work took."""
+"""The largest memory that a piece of work took, and what it looks like when there is too little of it."""
 
 from __future__ import annotations
 
@@ -33,3 +33,9 @@ def released(device: str) -> bool:
         except RuntimeError:
             return False
     return True
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed: on a GPU, in torch's CPU allocator (a mere RuntimeError), or in Python."""
+    on_cpu = isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    return on_cpu or isinstance(error, torch.OutOfMemoryError | MemoryError)

@@ -70,7 +70,7 @@ def execute(plan: Plan, store: Store, sweep: Sweep, listen: Listener, server: Fo
         check_tensorboard()
     tally = Tally(plan)
     with shown_live(store, plan.stages, lambda: standing_of(tally)):
-        return _execute(plan, store, sweep, _both(tally.take, listen))
+        return _execute(plan, store, sweep, _both(tally.take, listen), server)
 
 
 def _both(first: Callable[[Event], object], second: Listener) -> Listener:
@@ -81,7 +81,7 @@ def _both(first: Callable[[Event], object], second: Listener) -> Listener:
     return listen
 
 
-def _execute(plan: Plan, store: Store, sweep: Sweep, listen: Listener) -> Summary:
+def _execute(plan: Plan, store: Store, sweep: Sweep, listen: Listener, server: ForkServer | None) -> Summary:
     agenda = Agenda(plan, (lambda _: False) if sweep.rerun else store.has)
     conduct = _Conduct(agenda, store, Ledger(plan, store), listen)
     for key, state in agenda.states.items():

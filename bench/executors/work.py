@@ -52,7 +52,7 @@ class Site:
         device: `cpu`, `cuda`, `cuda:1`.
         threads: CPU threads of the process.
         rerun: whether finished stages are computed again and compared.
-        checkpoint_every: seconds from one checkpoint of a pre-training to the next.
+        checkpoint_every: seconds from one checkpoint of a stage to the next.
         tensorboard: whether pre-trainings write event files.
         execution: of a pre-training's steps; resolved.
     """
@@ -101,7 +101,7 @@ def perform(job: Job, site: Site, report: Reporter, stop: Stop) -> StageState:
     """Carry out a stage and store its product, unless another process did so or is about to.
 
     Raises:
-        Interrupted: if `stop` was asked for; a pre-training leaves a checkpoint.
+        Interrupted: if `stop` was asked for; a checkpoint is left.
         StoreError: if the store cannot be written.
         StageError: if its source changed since it was planned, or a finished stage has other bits now.
         Exception: whatever the stage itself raises.
@@ -121,9 +121,7 @@ def perform(job: Job, site: Site, report: Reporter, stop: Stop) -> StageState:
 def _carry_out(job: Job, store: Store, bench: Bench) -> None:
     stage, site = job.stage, bench.site
     check_source(stage)
-    execution = site.execution if stage.kind is StageKind.PRETRAIN else Execution.EAGER
-    precision = Precision(stage.recipe["precision"])
-    with bench.stop.at_once(), site.settled(precision):  # A training defers the stop.
+    with bench.stop.at_once(), site.settled(Precision(stage.recipe["precision"])):  # A pre-training defers the stop.
         compute = _PREPARE[stage.kind](job, store, bench)
         forget_peak_memory(site.device)
         began = time.perf_counter()
@@ -138,7 +136,7 @@ def _carry_out(job: Job, store: Store, bench: Bench) -> None:
         "weight": stage.weight,
         "result": json.loads(canonical(product.result)),
         "bits": bits_of(product.tensors),
-        "context": asdict(context(site.device, execution)),
+        "context": asdict(context(site.device, execution_of(stage, site))),
         "seconds": seconds,
         "peak_memory_mb": peak_memory_mb(site.device),
         "attempts": store.attempts(stage.key) + 1,
@@ -186,17 +184,16 @@ def compare(stage: Stage, store: Store, record: Mapping[str, Any]) -> None:
 
 
 def _pretrain(job: Job, store: Store, bench: Bench) -> Compute:
-    key, task, site = job.stage.key, job.stage.task, bench.site
+    stage, task, site = job.stage, job.stage.task, bench.site
     method, pool = method_of(task.method), loading.pool(task.data, site.data_dir).to(site.device)
     upstream = {
-        name: load_encoder(store, key, job.upstream_methods[key], site.device)
-        for name, key in job.stage.upstream.items()
+        name: load_encoder(store, key, job.upstream_methods[key], site.device) for name, key in stage.upstream.items()
     }
     history: list[Mapping[str, Any]] = []
 
     def compute() -> Product:
-        keeper = Keeper(store, key, site.device, site.checkpoint_every, bench.stop, history, site.execution)
-        with recording(job.stage, store, bench, history) as record:
+        keeper = _keeper(stage, store, bench, history, "pre-training", waits=True)
+        with recording(stage, store, bench, history) as record:
             encoder = pretrain(method, pool.images, upstream, task.seed, bench.report, record, keeper, site.execution)
         notes = {HISTORY: json.dumps(history, indent=1).encode()}
         return Product(encoder.state_dict(), {"warnings": doubts(history)}, notes, keeper.earlier)
@@ -227,11 +224,12 @@ def _head(job: Job, store: Store, bench: Bench) -> Compute:
     rate = store.record(lender)["result"]["rate"] if lender else None
 
     def compute() -> Product:
-        fitted = head(encoder, data, recipe, data.profile.eps, rate, task.seed, bench.report)
+        keeper = _keeper(stage, store, bench, [], "the head's training")
+        fitted = head(encoder, data, recipe, data.profile.eps, rate, task.seed, bench.report, keeper)
         tensors = {"weight": fitted.weight, "bias": fitted.bias}
         tensors |= {ENCODER_PREFIX + name: value for name, value in (fitted.encoder_state or {}).items()}
         result = {"rate": fitted.rate, "curve": fitted.curve, "at_edge": fitted.at_edge, "images": len(data.train)}
-        return Product(tensors, result)
+        return Product(tensors, result, earlier=keeper.earlier)
 
     return compute
 
@@ -244,12 +242,30 @@ def _attack(job: Job, store: Store, bench: Bench) -> Compute:
     spec = protocol_of(str(task.protocol)).attack(str(task.attack))
     warnings: list[str] = []
 
+    def warn(text: str) -> None:
+        if text not in warnings:  # One that came before an interruption may come again after it.
+            warnings.append(text)
+
     def compute() -> Product:
-        correct = attack(encoder, fitted, data.test, spec, data.profile.eps, task.seed, bench.report, warnings.append)
+        keeper = _keeper(stage, store, bench, warnings, f"the attack {spec.name}")
+        correct = attack(encoder, fitted, data.test, spec, data.profile.eps, task.seed, bench.report, warn, keeper)
         result = {"metric": spec.metric, "correct": int(correct.sum()), "images": len(correct), "warnings": warnings}
-        return Product({CORRECT: correct}, result)
+        return Product({CORRECT: correct}, result, earlier=keeper.earlier)
 
     return compute
+
+
+def _keeper(stage: Stage, store: Store, bench: Bench, history: list[Any], what: str, *, waits: bool = False) -> Keeper:
+    site = bench.site
+    execution = execution_of(stage, site)
+    return Keeper(
+        store, stage.key, site.device, site.checkpoint_every, bench.stop, history, what, waits, execution=execution
+    )
+
+
+def execution_of(stage: Stage, site: Site) -> Execution:
+    """Of a stage's steps: heads and attacks are eager."""
+    return site.execution if stage.kind is StageKind.PRETRAIN else Execution.EAGER
 
 
 _PREPARE: Mapping[StageKind, Callable[[Job, Store, Bench], Compute]] = {

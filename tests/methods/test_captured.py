@@ -107,7 +107,7 @@ def test_its_step_never_meets_the_host(text: str) -> None:
     assert host.met == []
 
 
-@pytest.mark.parametrize("label", ["simclr", "ncp[recluster_every=2]", "amoc[bank_size=64]"])
+@pytest.mark.parametrize("label", ["simclr", "ncp[recluster_every=2]", "amoc[bank_size=150]"])
 def test_a_captured_training_that_is_interrupted_equals_a_straight_one(label: str, tmp_path: Path) -> None:
     def steps(store: Store, until: int | None = None) -> str:
         method, stop, done = training(label, 3), Stop(), 0
@@ -121,7 +121,7 @@ def test_a_captured_training_that_is_interrupted_equals_a_straight_one(label: st
         def captured(self: TrainingMethod[Any, Any], images: UnlabelledImages, run: Run) -> Encoder:
             return train(self, images, run, Tapes())
 
-        keeper = Keeper(store, "k", "cpu", 1e9, stop, [])
+        keeper = Keeper(store, "k", "cpu", 1e9, stop, [], waits=True)
         with patch.object(TrainingMethod, "pretrain", captured):
             return bits(pretrain(method, digits(), upstream_of(method, 0), 0, report, quiet, keeper))
 
@@ -174,7 +174,7 @@ def test_lower_precision_is_captured_too(text: str, precision: Precision, execut
 @pytest.mark.gpu
 def test_a_graph_is_resumed_to_the_bit(tmp_path: Path) -> None:
     def steps(store: Store, until: int | None = None) -> str:
-        method, stop, done = training("amoc[bank_size=64]", 3), Stop(), 0
+        method, stop, done = training("amoc[bank_size=150]", 3), Stop(), 0
 
         def report(*_: Any) -> None:
             nonlocal done
@@ -182,7 +182,7 @@ def test_a_graph_is_resumed_to_the_bit(tmp_path: Path) -> None:
             if done == until:
                 stop.receive(signal.SIGTERM)
 
-        keeper = Keeper(store, "k", "cuda", 1e9, stop, [], Execution.GRAPH)
+        keeper = Keeper(store, "k", "cuda", 1e9, stop, [], waits=True, execution=Execution.GRAPH)
         images = UnlabelledImages(digits().pixels.to("cuda"), digits().profile)
         return bits(pretrain(method, images, {}, 0, report, quiet, keeper, Execution.GRAPH).cpu())
 
