@@ -116,7 +116,7 @@ class AMOC(TrainingMethod[AMOCConfig, AMOCState]):
     def step(self, net: AMOCState, batch: Batch, update: Update) -> None:
         """Algorithm 1, or the released order. `paper` computes the clean key twice, before and after the update."""
         c, t = self.config, self.config.temperature
-        c_x, c_prime_x = (self.view(batch.pixels, batch.generator(name)) for name in ("first view", "second view"))
+        c_x, c_prime_x = self.view.each(batch.pixels, batch.generator("first view"), batch.generator("second view"))
         x_adv = self.perturb(net, c_x, c_prime_x, batch)
         with torch.no_grad():
             key = net.f_k(c_prime_x, CLEAN)

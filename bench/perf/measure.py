@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from statistics import median
 from typing import Any
 
 from bench.contract import Passes
@@ -13,7 +14,9 @@ from bench.engine.conditions import Conditions
 from bench.engine.memory import forget_peak_memory, peak_memory_mb
 from bench.grammar import Spec
 from bench.perf.arithmetic import Bare, Rates, Round, Speed, Work, speed
+from bench.perf.breakdown import Part, breakdown
 from bench.perf.probes import each, flops_of, rates, seconds, traffic_of
+from bench.perf.profiling import Profile, profiled
 from bench.perf.subject import Action, BarePasses, Subject, method_for, views_of
 from bench.provenance import commit, context
 
@@ -33,6 +36,8 @@ class Measured:
         passes: per image and step, in forward passes; None where the method does not say.
         speed: of the step.
         rates: of the device.
+        parts: shares of an eager step; they sum to 1.
+        profile: what bounds the step, if that was asked for.
         peak_memory_mb: of the step on a GPU; of the whole process on a CPU.
     """
 
@@ -44,6 +49,8 @@ class Measured:
     passes: float | None
     speed: Speed
     rates: Rates
+    parts: Mapping[Part, float]
+    profile: Profile | None
     peak_memory_mb: float
 
     def row(self) -> dict[str, Any]:
@@ -60,6 +67,7 @@ class Measured:
             **asdict(self.speed),
             "matrix_rate": self.rates.matrix,
             "copy_rate": self.rates.copy,
+            **{f"{part.name.lower()}_part": share for part, share in self.parts.items()},
             "peak_memory_mb": self.peak_memory_mb,
             "commit": commit(),
             **{f"context_{name}": value for name, value in about.items()},
@@ -106,6 +114,18 @@ class Bench:
                 ),
             )
 
+    def parts(self, conditions: Conditions, rounds: int) -> dict[Part, float]:
+        """The shares of a step's parts, from their medians over `rounds` steps."""
+        with conditions.hold():
+            found = [breakdown(self.subject, conditions.device) for _ in range(rounds)]
+        typical = {part: median(one[part] for one in found) for part in Part}
+        return {part: value / sum(typical.values()) for part, value in typical.items()}
+
+    def profile(self, conditions: Conditions) -> Profile:
+        """The operations of the step."""
+        with conditions.hold():
+            return profiled(self.subject.step, conditions.device)
+
     def peak_memory(self, conditions: Conditions) -> float:
         """Of one step, in MiB."""
         forget_peak_memory(conditions.device)
@@ -119,7 +139,13 @@ def _repeats(count: float) -> int:
 
 
 def measured(
-    spec: Spec, profile: DataProfile, conditions: Conditions, rounds: int, batch_size: int | None = None
+    spec: Spec,
+    profile: DataProfile,
+    conditions: Conditions,
+    rounds: int,
+    batch_size: int | None = None,
+    *,
+    with_profile: bool = False,
 ) -> Iterator[Measured]:
     """A row without and one with deterministic mode, their rounds interleaved.
 
@@ -129,6 +155,7 @@ def measured(
         conditions: device, precision and threads.
         rounds: how often everything is measured.
         batch_size: instead of the settings' own.
+        with_profile: whether the step is profiled, too.
 
     Raises:
         BenchError: for a method that cannot be found, set or measured.
@@ -151,5 +178,7 @@ def measured(
             passes=bench.passes.total if bench.passes else None,
             speed=speed(own, bench.passes, work, best),
             rates=best,
+            parts=bench.parts(mode, rounds),
+            profile=bench.profile(mode) if with_profile else None,
             peak_memory_mb=bench.peak_memory(mode),
         )

@@ -144,16 +144,16 @@ class BarePasses:
 
 
 @contextmanager
-def recorded_views() -> Iterator[list[tuple[Views, Tensor]]]:
-    """Collects which views are made of which pixels inside the block."""
-    calls: list[tuple[Views, Tensor]] = []
-    make = Views.__call__
+def recorded_views() -> Iterator[list[tuple[Views, Tensor, int]]]:
+    """Collects which views are made of which pixels inside the block, and how many of them at once."""
+    calls: list[tuple[Views, Tensor, int]] = []
+    make = Views.each
 
-    def noted(self: Views, pixels: Tensor, generator: torch.Generator) -> Tensor:
-        calls.append((self, pixels))
-        return make(self, pixels, generator)
+    def noted(self: Views, pixels: Tensor, *generators: torch.Generator) -> tuple[Tensor, ...]:
+        calls.append((self, pixels, len(generators)))
+        return make(self, pixels, *generators)
 
-    with patch.object(Views, "__call__", noted):
+    with patch.object(Views, "each", noted):
         yield calls
 
 
@@ -164,7 +164,7 @@ def views_of(subject: Subject) -> Action:
     randomness, device = subject.run.randomness, subject.run.device
 
     def views() -> None:
-        for number, (view, pixels) in enumerate(calls):
-            view(pixels, randomness.generator(f"view {number}", device=device))
+        for view, pixels, count in calls:
+            view.each(pixels, *(randomness.generator(f"view {number}", device=device) for number in range(count)))
 
     return views

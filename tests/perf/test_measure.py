@@ -11,6 +11,7 @@ import torch
 from bench.data.profiles import profile_of
 from bench.engine.conditions import Conditions, Precision
 from bench.grammar import parse_spec
+from bench.perf.breakdown import Part
 from bench.perf.measure import Bench
 from bench.perf.probes import flops_of, traffic_of
 from bench.perf.subject import method_for, recorded_views
@@ -29,10 +30,16 @@ class TestCommand:
     def test_it_prints_and_writes_positive_numbers_for_both_modes(self, tmp_path: Path) -> None:
         out = tmp_path / "perf.parquet"
         code, text, err = invoke(
-            "perf", "simclr", "--steps", "2", "--batch-size", "16", "--device", "cpu", "--out", str(out)
+            "perf", "simclr", "--steps", "2", "--batch-size", "16", "--device", "cpu", "--profile", "--out", str(out)
         )
         assert code == 0, err
-        for quantity in ("step / floor", "images/s", "% of matmul rate", "peak memory, MiB"):
+        for quantity in (
+            "step / floor",
+            "images/s",
+            "% of matmul rate",
+            "peak memory, MiB",
+            "aten::convolution_backward",
+        ):
             assert quantity in text
         rows = pd.read_parquet(out)
         assert list(rows["method"]) == ["simclr"] * 2
@@ -40,9 +47,24 @@ class TestCommand:
         assert set(rows["batch_size"]) == {16}
         assert (rows[list(POSITIVE)] > 0).all(axis=None)
 
+    def test_several_precisions_and_batch_sizes_are_rows_and_the_parts_add_up(self, tmp_path: Path) -> None:
+        out = tmp_path / "perf.parquet"
+        wanted = ["--precision", "fp32,bf16", "--batch-size", "8,16", "--steps", "1", "--device", "cpu"]
+        code, _, err = invoke("perf", "simclr", *wanted, "--out", str(out))
+        assert code == 0, err
+        rows = pd.read_parquet(out)
+        assert sorted(set(zip(rows["precision"], rows["batch_size"], strict=True))) == [
+            ("bf16", 8), ("bf16", 16), ("fp32", 8), ("fp32", 16),
+        ]  # fmt: skip
+        parts = rows[[f"{part.name.lower()}_part" for part in Part]]
+        assert (parts.sum(axis=1) - 1).abs().max() < 1e-9
+
     @pytest.mark.parametrize(
         ("arguments", "told"),
         [
+            (["simclr", "--precision", "fp32,fp23"], "unknown precision 'fp23': did you mean 'fp32'?"),
+            (["simclr", "--batch-size", "64,many"], "'many' is no batch size"),
+            (["simclr", "--batch-size", "1"], "'1' is no batch size"),
             (["nonesuch"], "unknown method 'nonesuch'"),
             (["simclr", "--datasets", "nonesuch"], "unknown data set 'nonesuch'"),
             (["amoc", "--datasets", "stl10"], "no settings for 'stl10'"),
@@ -65,8 +87,8 @@ class TestBench:
         bench = bench_of(text)
         with recorded_views() as calls:
             bench.views()
-        assert len(calls) == views
-        assert all(pixels.shape == (16, 3, 8, 8) for _, pixels in calls)
+        assert [count for _, _, count in calls] == [views], "all views of a step are made at once"
+        assert all(pixels.shape == (16, 3, 8, 8) for _, pixels, _ in calls)
 
     def test_bare_passes_leave_the_network_as_it_was(self) -> None:
         bench = bench_of("amoc")
