@@ -51,9 +51,10 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def kills(session: nox.Session) -> None:
-    """Study: a run that is killed at 20 moments ends with the bits of a straight one."""
+    """Study: killed at 20 moments of pre-training, head and attack, a run ends with the bits of a straight one."""
     install(session)
-    session.run("pytest", "tests/executors/test_safety.py", "-k", "kill_9", env={**ONE_THREAD, "BENCH_KILLS": "20"})
+    moments = {**ONE_THREAD, "BENCH_KILLS": "20"}
+    session.run("pytest", "-s", "tests/executors/test_safety.py", "-k", "kill_9", *session.posargs, env=moments)
 
 
 @nox.session
@@ -70,6 +71,15 @@ def control(session: nox.Session) -> None:
     install(session)
     session.run("bench", "run", "--methods", "simclr,ncp,amoc", "--seeds", "5")
     session.run("python", "tests/studies/control.py", "runs", "simclr", "ncp", "amoc")
+
+
+@nox.session
+def precision(session: nox.Session) -> None:
+    """Study: whether pre-training in bfloat16 agrees with fp32 within seed noise on `digits`, five seeds."""
+    install(session)
+    session.run("bench", "run", "--methods", "simclr,ncp,amoc", "--seeds", "5", "--no-table")
+    session.run("bench", "run", "--methods", "simclr,ncp,amoc", "--seeds", "5", "--precision", "bf16", "--no-table")
+    session.run("python", "tests/studies/precision.py", "runs", "simclr", "ncp", "amoc")
 
 
 @nox.session

@@ -20,8 +20,8 @@ from typing import TypeAlias
 
 from bench.keys import PROJECT
 
-INERT = frozenset({"bench.errors"})
-"""Modules that word messages and cannot move a number."""
+INERT = frozenset({"bench.errors", "bench.engine.signs", "bench.attacks.watch"})
+"""Modules that word messages or look on, and cannot move a number."""
 RESOLVED = frozenset({"PAPER", "QUICK", "summary"})
 """Attributes of a method's class that do not count as source: the settings chosen from them are in the recipe."""
 EVERYTHING = "*"

@@ -3,11 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from bench.inputs import InputFile
+
+
+class Precision(StrEnum):
+    """What convolutions and matrix products compute in."""
+
+    FP32 = "fp32"
+    TF32 = "tf32"
+    """fp32 whose factors are rounded to 10 bits on a GPU; the same as fp32 on a CPU."""
+    BF16 = "bf16"
+    """Autocast to bfloat16; parameters, features, losses, views, averages and optimiser stay fp32."""
+
+
+class Execution(StrEnum):
+    """How the steps of a pre-training are carried out. Numbers agree but for rounding."""
+
+    AUTO = "auto"
+    """`graph` on a GPU, `eager` on a CPU."""
+    EAGER = "eager"
+    """Operation by operation."""
+    GRAPH = "graph"
+    """The whole step is captured in one CUDA graph per batch size and replayed."""
+    COMPILED = "compiled"
+    """The encoder goes through torch.compile; on a GPU the step is captured, too."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +77,9 @@ class TrainingConfig(MethodConfig):
     """Images per step."""
     pretrain_pool: str | None = None
     """Source of the pre-training images; None is the data set's own (chosen: every paper but those on STL-10)."""
+    precision: Precision = Precision.FP32
+    """fp32, tf32 or bf16: what networks compute in while they are trained, upstream ones too unless they say another
+    (chosen: no paper says another)."""
 
     def with_epochs(self, epochs: int) -> Self:
         """Scale every length marked `ScalesWithEpochs`, alone or in a tuple, by `epochs` / own, rounded, at least 1."""

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 import torch
 from torch import Tensor, nn
 
-from bench.config import MethodConfig
+from bench.config import Execution, MethodConfig
 from bench.data.profiles import DataProfile
 from bench.errors import BenchError, unknown
 from bench.randomness import Randomness
@@ -195,6 +195,7 @@ class Run:
         record: facts that the store keeps.
         checkpoints: where a training can be resumed from.
         per_image: what `Method.per_image` said of each image, in the order of the images.
+        execution: how the engine carries out steps; never `auto`.
     """
 
     randomness: Randomness
@@ -204,6 +205,7 @@ class Run:
     record: Record
     checkpoints: Checkpoints = field(default_factory=NoCheckpoints)
     per_image: Mapping[str, Tensor] = field(default_factory=dict)
+    execution: Execution = Execution.EAGER
 
 
 ConfigT = TypeVar("ConfigT", bound=MethodConfig)

@@ -7,7 +7,9 @@
     OUT/rows/CELL-TIME.parquet   one row per file; the newest of a cell counts
     OUT/logs/KEY.log             the traceback of a failure
     OUT/checkpoints/KEY/         the last two checkpoints of a stage that is not finished: NUMBER-SHA256.safetensors
-    OUT/locks/KEY.lock           locked by the process that works on a stage
+    OUT/locks/KEY.lock           locked by the process that works on a stage, and says which one that is
+    OUT/live/RUN.json            where a run stands; RUN.lock is locked by its process (see bench/live.py)
+    OUT/tensorboard/NAME-KEY/    event files of a pre-training, where they were asked for
 
 Several processes may write at once: everything is written under OUT/tmp and renamed into place, whoever works on a
 stage holds its lock, and where a file system has no locks, whoever comes second drops its copy. Nothing that is read
@@ -22,14 +24,15 @@ import hashlib
 import json
 import os
 import shutil
+import socket
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from bench.errors import BenchError, StoreError
 from bench.schema import SCHEMA_VERSION, Row, arrow_schema, check_schema_version
@@ -60,7 +63,42 @@ class Folder(StrEnum):
     LOGS = "logs"
     CHECKPOINTS = "checkpoints"
     LOCKS = "locks"
+    LIVE = "live"
+    TENSORBOARD = "tensorboard"
     TMP = "tmp"
+
+
+@dataclass(frozen=True)
+class Lock:
+    """The lock file of a stage.
+
+    Attributes:
+        key: of the stage.
+        held: whether a living process works on it.
+        holder: what the process that had it last wrote: its `pid` and `host`, and `what` it worked on.
+        age: seconds since then.
+    """
+
+    key: str
+    held: bool
+    holder: Mapping[str, Any]
+    age: float
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Disk space.
+
+    Attributes:
+        files: how many.
+        bytes: their sizes together.
+    """
+
+    files: int = 0
+    bytes: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(self.files + other.files, self.bytes + other.bytes)
 
 
 @dataclass(frozen=True)
@@ -105,7 +143,7 @@ class Store:
         """A folder is a store if it says so, or holds nothing but the parts of one that is being made."""
         if self.root.exists() and not self.root.is_dir():
             raise StoreError(f"'{self.root}' is a file: name a folder for the results with --out.")
-        strangers = [path.name for path in _listed(self.root) if path.name not in {*Folder, FORMAT}]
+        strangers = [path.name for path in listed(self.root) if path.name not in {*Folder, FORMAT}]
         if strangers and not (self.root / FORMAT).is_file():
             raise StoreError(
                 f"'{self.root}' holds other things than results ({', '.join(strangers[:3])}): "
@@ -114,7 +152,7 @@ class Store:
 
     def _check_version(self) -> None:
         path = self.root / FORMAT
-        found = _parsed(path) or {}
+        found = parsed(path) or {}
         if not isinstance(found.get("schema_version"), int):
             raise StoreError(f"'{path}' cannot be read, so '{self.root}' may be no store of results: see what it is.")
         check_schema_version(found["schema_version"], str(self.root))
@@ -125,10 +163,13 @@ class Store:
 
     def _tidy(self) -> None:
         """Remove what processes that were killed left in `tmp`."""
-        for path in _listed(self.root / Folder.TMP):
+        for path in self.abandoned(ABANDONED):
             with suppress(OSError):
-                if time.time() - path.stat().st_mtime > ABANDONED:
-                    _remove(path)
+                _remove(path)
+
+    def abandoned(self, age: float) -> list[Path]:
+        """What lies in `tmp` and is older than `age` seconds."""
+        return [path for path in listed(self.root / Folder.TMP) if age_of(path) > age]
 
     # Stages.
 
@@ -138,7 +179,7 @@ class Store:
 
     def has(self, key: str) -> bool:
         """Whether the stage is finished. One whose record cannot be read is not: it is computed again."""
-        return _parsed(self.stage(key) / STAGE) is not None
+        return parsed(self.stage(key) / STAGE) is not None
 
     def record(self, key: str) -> dict[str, Any]:
         """What is known of a finished stage: label, recipe, context, seconds, result.
@@ -146,7 +187,7 @@ class Store:
         Raises:
             BenchError: if there is no such stage.
         """
-        record = _parsed(self.stage(key) / STAGE)
+        record = parsed(self.stage(key) / STAGE)
         if record is None:
             raise BenchError(f"'{self.stage(key)}' holds no finished stage: run the same command again to compute it.")
         return record
@@ -154,8 +195,12 @@ class Store:
     def records(self) -> Iterator[dict[str, Any]]:
         """The records of all finished stages."""
         for path in sorted((self.root / Folder.STAGES).glob(f"*/{STAGE}")):
-            if (record := _parsed(path)) is not None:
+            if (record := parsed(path)) is not None:
                 yield record
+
+    def finished(self) -> list[str]:
+        """The keys of all finished stages."""
+        return sorted(path.parent.name for path in (self.root / Folder.STAGES).glob(f"*/{STAGE}") if parsed(path))
 
     def put(self, key: str, record: Mapping[str, Any], files: Mapping[str, bytes], *, replace: bool = False) -> None:
         """Store a finished stage, all of it or nothing.
@@ -216,18 +261,20 @@ class Store:
     # Stages at work.
 
     @contextmanager
-    def lock(self, key: str) -> Iterator[bool]:
+    def lock(self, key: str, what: str = "") -> Iterator[bool]:
         """Hold a stage's lock as long as the block lasts, or yield False at once if another process holds it.
 
         The kernel releases it when its process dies, however it dies. The file goes once the stage is finished:
-        whoever still waits for it then finds the product.
+        whoever still waits for it then finds the product. Until then it says who held it, and `what` that is called.
         """
-        path = self.root / Folder.LOCKS / f"{key}.lock"
+        path = self._lock(key)
         with _explained(self.root):
-            file = path.open("wb")
+            file, held = _opened(path)
         with file:
-            held = _locked(file.fileno())
             try:
+                if held:
+                    with suppress(OSError):  # On a full disk the lock still locks.
+                        _sign(file, what)
                 yield held
             finally:
                 if held and self.has(key):
@@ -235,15 +282,23 @@ class Store:
 
     def is_free(self, key: str) -> bool:
         """Whether nobody works on a stage."""
-        with self.lock(key) as free:
-            return free
+        path = self._lock(key)
+        return not path.exists() or not is_held(path)
+
+    def locks(self) -> Iterator[Lock]:
+        """The lock files of all stages; one that nobody holds was left by a process that died, or was interrupted."""
+        for path in listed(self.root / Folder.LOCKS):
+            yield Lock(path.stem, is_held(path), parsed(path) or {}, age_of(path))
+
+    def _lock(self, key: str) -> Path:
+        return self.root / Folder.LOCKS / f"{key}.lock"
 
     def put_checkpoint(self, key: str, content: bytes) -> None:
         """Keep a checkpoint, and the one before it."""
-        folder = self._checkpoints(key)
+        folder = self.checkpoint_folder(key)
         with _explained(self.root):
             folder.mkdir(exist_ok=True)
-            before = _listed(folder)
+            before = listed(folder)
             number = 1 + max((_number(path) for path in before), default=0)
             self._place(content, folder / f"{number:08}-{_sha256(content)}.safetensors")
             for path in before[: 1 - CHECKPOINTS_KEPT]:
@@ -252,7 +307,7 @@ class Store:
     def checkpoints(self, key: str) -> Iterator[bytes]:
         """The checkpoints of a stage that are as they were written, the latest first; none from before its product."""
         finished = _changed_at(self.stage(key) / STAGE)
-        for path in reversed(_listed(self._checkpoints(key))):
+        for path in reversed(listed(self.checkpoint_folder(key))):
             with suppress(OSError):
                 if path.stat().st_mtime <= finished:
                     return
@@ -262,9 +317,10 @@ class Store:
 
     def forget_checkpoints(self, key: str) -> None:
         """The stage is finished."""
-        _remove(self._checkpoints(key))
+        _remove(self.checkpoint_folder(key))
 
-    def _checkpoints(self, key: str) -> Path:
+    def checkpoint_folder(self, key: str) -> Path:
+        """Where the checkpoints of a stage lie, if there are any."""
         return self.root / Folder.CHECKPOINTS / key
 
     # Failures and findings.
@@ -273,17 +329,22 @@ class Store:
         """Where the traceback of a stage's failure is kept."""
         return self.root / Folder.LOGS / f"{key}.log"
 
-    def put_failure(self, key: str, error: str, traceback: str) -> int:
-        """Keep why a stage failed; returns how often it has been tried."""
+    def put_failure(self, key: str, error: str, traceback: str, about: Mapping[str, Any] | None = None) -> int:
+        """Keep why a stage failed, and further facts `about` it; returns how often it has been tried."""
         attempts = self.attempts(key) + 1
         with _explained(self.root):
             self._place(traceback.encode(), self.log(key))
-            self._place(_json({"error": error, "attempts": attempts}), self._failure(key))
+            self._place(_json({**(about or {}), "error": error, "attempts": attempts}), self._failure(key))
         return attempts
 
     def failure(self, key: str) -> dict[str, Any] | None:
         """The last failure of a stage, or None."""
-        return _parsed(self._failure(key))
+        return parsed(self._failure(key))
+
+    def failures(self) -> dict[str, dict[str, Any]]:
+        """The last failure of each stage that failed and was not finished since, by key, the oldest first."""
+        paths = sorted((self.root / Folder.FAILURES).glob("*.json"), key=_changed_at)
+        return {path.stem: failure for path in paths if (failure := parsed(path)) is not None}
 
     def attempts(self, key: str) -> int:
         """How often a stage has failed since it last ended well."""
@@ -324,6 +385,56 @@ class Store:
             with suppress(BenchError):
                 rows[cell] = _row(path).to_pylist()[0]
         return rows
+
+    def cells(self) -> list[str]:
+        """The keys of all cells that have a row, be it one that cannot be read."""
+        return sorted(_newest(self.root))
+
+    def row_files(self, cell: str) -> list[Path]:
+        """All rows of a cell, the newest last."""
+        return sorted((self.root / Folder.ROWS).glob(f"{cell}-*.parquet"))
+
+    # Disk space.
+
+    def usage(self) -> dict[Folder, Usage]:
+        """The disk space of each part."""
+        return {name: usage_of(self.root / name) for name in Folder}
+
+    def traces(self) -> set[str]:
+        """The keys of all stages of which there is anything."""
+        folders = (Folder.STAGES, Folder.CHECKPOINTS, Folder.LOGS, Folder.FAILURES, Folder.FINDINGS)
+        paths = [path for folder in folders for path in listed(self.root / folder)]
+        return {path.name.partition(".")[0].partition("-")[0] for path in paths}
+
+    def remains(self, key: str) -> list[Path]:
+        """All that there is of a stage, finished or not, but for its lock."""
+        own = [self.stage(key), self.checkpoint_folder(key), self.log(key), self._failure(key)]
+        own += (self.root / Folder.FINDINGS).glob(f"{key}-*.txt")
+        own += (self.root / Folder.TENSORBOARD).glob(f"*-{key[:8]}")
+        return [path for path in own if path.exists()]
+
+    def remove(self, key: str, paths: Iterable[Path]) -> Usage | None:
+        """Remove what there is of a stage, and its lock; the space that is freed, or None where somebody works on it.
+
+        Raises:
+            StoreError: if the folder cannot be written.
+        """
+        with self.lock(key) as free:
+            if not free:
+                return None
+            freed = Usage()
+            with _explained(self.root):
+                for path in paths:
+                    freed += self.discard(path)
+                self._lock(key).unlink(missing_ok=True)
+        return freed
+
+    def discard(self, path: Path) -> Usage:
+        """Remove a file or folder that belongs to no stage at work, all at once; the space that is freed."""
+        freed = usage_of(path)
+        with self._scratch() as grave, suppress(FileNotFoundError):
+            path.rename(grave)
+        return freed
 
     # Writing.
 
@@ -411,7 +522,57 @@ def _explanation(root: Path, error: OSError) -> str:
     return f"cannot write results to '{root}': {reason}. Name a folder that can be written with --out."
 
 
-def _locked(file: int) -> bool:
+def usage_of(path: Path) -> Usage:
+    """The disk space of a file or a folder; nothing if it is not there."""
+    files = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
+    sizes = [_size(one) for one in files]
+    return Usage(len(sizes), sum(sizes))
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # Gone since it was listed.
+        return 0
+
+
+def _opened(path: Path) -> tuple[BinaryIO, bool]:
+    """A lock's file, and whether its lock could be had."""
+    while True:
+        file = path.open("ab")
+        held = locked(file.fileno())
+        if not held or _is_same(file, path):
+            return file, held
+        file.close()  # Its last holder removed it meanwhile: whoever comes next would lock another file.
+
+
+def _is_same(file: BinaryIO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def is_held(path: Path) -> bool:
+    """Whether a living process holds the lock of a file, or may do so: some file systems cannot tell."""
+    try:
+        with path.open("ab" if os.access(path, os.W_OK) else "rb") as file:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
+def _sign(file: BinaryIO, what: str) -> None:
+    """Write into a lock's file who holds it."""
+    file.truncate(0)
+    file.write(_json({"pid": os.getpid(), "host": socket.gethostname(), "what": what}))
+    file.flush()
+
+
+def locked(file: int) -> bool:
     """Whether the lock of an open file could be had; as if, where the file system has none."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -428,6 +589,11 @@ def _changed_at(path: Path) -> float:
         return 0.0
 
 
+def age_of(path: Path) -> float:
+    """Seconds since a file was written."""
+    return max(0.0, time.time() - _changed_at(path))
+
+
 def _number(path: Path) -> int:
     """The number of a checkpoint; 0 for a stranger."""
     number = path.name.partition("-")[0]
@@ -438,7 +604,7 @@ def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def _listed(folder: Path) -> list[Path]:
+def listed(folder: Path) -> list[Path]:
     """What lies in a folder, hidden files left out; nothing if it is not there."""
     return [path for path in sorted(folder.glob("*")) if not path.name.startswith(".")]
 
@@ -454,7 +620,7 @@ def _json(value: Mapping[str, Any]) -> bytes:
     return json.dumps(value, indent=1, sort_keys=True).encode()
 
 
-def _parsed(path: Path) -> dict[str, Any] | None:
+def parsed(path: Path) -> dict[str, Any] | None:
     """The JSON object in a file, or None where there is none: no such file, or a torn one."""
     try:
         value = json.loads(path.read_bytes())

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from bench.config import Execution, Precision
 from bench.errors import BenchError, unknown
 from bench.validation import validated
 
@@ -30,7 +31,7 @@ class Schedule(StrEnum):
 
 
 SHORT_EPOCHS = 20
-UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
+UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 """Seconds per unit of time."""
 
 
@@ -71,6 +72,18 @@ def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
 def _schedule(value: object) -> object:
     if isinstance(value, str) and value not in set(Schedule):
         raise unknown("schedule", value, Schedule)
+    return value
+
+
+def _precision(value: object) -> object:
+    if isinstance(value, str) and value not in set(Precision):
+        raise unknown("precision", value, Precision)
+    return value
+
+
+def _execution(value: object) -> object:
+    if isinstance(value, str) and value not in set(Execution):
+        raise unknown("execution", value, Execution)
     return value
 
 
@@ -123,12 +136,18 @@ def cores() -> int:
 
 
 def _seconds(value: object) -> object:
-    """`2m` is 120."""
-    if not isinstance(value, str):
-        return value
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", value.strip())
+    return seconds_of(value) if isinstance(value, str) else value
+
+
+def seconds_of(text: str) -> float:
+    """A time as people write it, in seconds: `2m` is 120.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text.strip())
     if match is None:
-        raise ValueError("times are 30s, 2m or 1h")
+        raise ValueError("times are 30s, 2m, 1h or 7d")
     return float(match[1]) * UNITS[match[2]]
 
 
@@ -171,9 +190,15 @@ class Sweep(BaseModel):
     data_dir: Path = Field(default_factory=default_data_dir)
     """Where downloaded data sets lie."""
     checkpoint_every: Seconds = 120.0
-    """From one checkpoint of a pre-training to the next: `30s`, `2m`, `1h`, or seconds. No number depends on it."""
+    """From one checkpoint of a stage to the next: `30s`, `2m`, `1h`, or seconds. No number depends on it."""
+    precision: Annotated[Precision | None, BeforeValidator(_precision)] = None
+    """What pre-trainings compute in, where a method's options do not say: `fp32`, `tf32` or `bf16`."""
+    execution: Annotated[Execution, BeforeValidator(_execution)] = Execution.AUTO
+    """How pre-training steps are carried out: `auto`, `eager`, `graph` or `compiled`; they differ by rounding alone."""
     rerun: bool = False
     """Compute finished stages again and compare."""
+    tensorboard: bool = False
+    """Write TensorBoard's event files of pre-trainings to the store's folder `tensorboard`."""
 
     @property
     def protocol_names(self) -> str:

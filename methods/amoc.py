@@ -86,7 +86,8 @@ ROLES: Mapping[Branches, Roles] = {
     Branches.ACA_FROZEN: Roles(ADVERSARIAL, CLEAN, ADVERSARIAL),
 }
 """Tables 7 and 8; src/base.py:58-222. What AAC and CAC remember is never a negative."""
-VIEWS: Mapping[Half, str] = {Half.QUERY: "first view", Half.KEY: "second view"}
+VIEWS = ("first view", "second view")
+"""Of query and key."""
 NOISE: Mapping[Half, str] = {Half.QUERY: "attack", Half.KEY: "key noise"}
 Inputs = dict[str, Tensor]
 """Batch-norm route to the images [B, 3, H, W] that go through it."""
@@ -201,7 +202,7 @@ class AMOC(TrainingMethod[AMOCConfig, AMOCState]):
     def step(self, net: AMOCState, batch: Batch, update: Update) -> None:
         """Algorithm 1, or the released order. `paper` computes its keys twice, before and after the update."""
         c, roles = self.config, self.roles
-        views = {half: self.view(batch.pixels, batch.generator(name)) for half, name in VIEWS.items()}
+        views = dict(zip(Half, self.view.each(batch.pixels, *map(batch.generator, VIEWS)), strict=True))
         x = self.inputs(net, views, batch)
         with torch.no_grad():
             k = along(net.f_k, x[Half.KEY])

@@ -134,7 +134,8 @@ class SimCLR(TrainingMethod[SimCLRConfig, Projected]):
 
     def step(self, net: Projected, batch: Batch, update: Update) -> None:
         """Eq. (1) of NCP-ACL on two views, each its own batch-norm batch (solo-learn base.py, training_step)."""
-        first, second = (net(self.view(batch.pixels, batch.generator(name))) for name in ("first view", "second view"))
+        views = self.view.each(batch.pixels, batch.generator("first view"), batch.generator("second view"))
+        first, second = map(net, views)
         update(nt_xent(first, second, self.config.temperature))
 
     def export(self, net: Projected) -> Encoder:

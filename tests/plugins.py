@@ -61,7 +61,7 @@ def write_method(
     return str(path)
 
 
-TRAINED = """
+TRAINED = Template("""
 import os, time
 from torch import optim, rand_like
 from torch.nn.functional import mse_loss
@@ -79,6 +79,7 @@ class Trained(TrainingMethod[Settings, object]):
     QUICK = {"digits": Settings(epochs=3, batch_size=8)}
 
     def step(self, net, batch, update):
+        $first
         noise = 0.1 * rand_like(batch.pixels)  # From the global generator.
         update(mse_loss(net(batch.pixels + noise), net(batch.pixels).detach()) + net(batch.pixels).square().mean())
         if path := os.environ.get("STEPS"):
@@ -95,12 +96,12 @@ class Trained(TrainingMethod[Settings, object]):
         return WarmupCosine(peak=0.1, warmup_epochs=0)
     def export(self, net):
         return net
-"""
+""")
 """A method on the training loop that writes down its steps: 15 of them with 40 images."""
 
 
-def write_trained(folder: Path) -> str:
-    """Write the method `trained`; returns how to call it."""
+def write_trained(folder: Path, first: str = "pass") -> str:
+    """Write the method `trained`, which does `first` before each step; returns how to call it."""
     path = folder / "trained.py"
-    path.write_text(TRAINED)
+    path.write_text(TRAINED.substitute(first=first))
     return f"{path}:Trained"

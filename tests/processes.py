@@ -12,11 +12,11 @@ DEADLINE = 120
 """Seconds."""
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
+def wait_for(condition: Callable[[], bool], every: float = 0.1) -> None:
     end = time.monotonic() + DEADLINE
     while not condition():
         assert time.monotonic() < end, "it never happened"
-        time.sleep(0.1)
+        time.sleep(every)
 
 
 def is_running(process: int) -> bool:

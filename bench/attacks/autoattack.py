@@ -1,22 +1,23 @@
-"""AutoAttack (Croce & Hein 2020, arXiv:2003.01690) through `pyautoattack`, quiet and without traces."""
+"""AutoAttack (Croce & Hein 2020, arXiv:2003.01690) through `pyautoattack`, quiet and without traces.
+
+Version `standard`: APGD-CE, targeted APGD-DLR, targeted FAB and Square; each attacks the survivors of the one before.
+"""
 
 from __future__ import annotations
 
 import logging
-import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from pyautoattack import AutoAttack
+import torch
+from pyautoattack import AutoAttack, checks
 from torch import Tensor
 
-from bench.attacks.classifier import Classifier
-from bench.contract import Report
+from bench.attacks.rounds import Perturb, Procedure, Round, Target
 from bench.errors import BenchError
 
-ATTACKS = 4
-"""APGD-CE, targeted APGD-DLR, targeted FAB, Square: each attacks the survivors of the one before."""
 TARGETS = 9
 """Target classes of the two targeted attacks, or all others where there are fewer."""
 MIN_CLASSES = 4
@@ -36,24 +37,68 @@ def check_classes(classes: int) -> None:
         )
 
 
-def standard(classifier: Classifier, x: Tensor, y: Tensor, *, eps: float, seed: int, batch: int) -> Tensor:
-    """The images after AutoAttack `standard` in the l_inf ball; those that it cannot break are returned as they are.
+@contextmanager
+def standard(target: Target, *, seed: int, batch: int, warn: Callable[[str], None]) -> Iterator[Procedure]:
+    """AutoAttack `standard` in the l_inf ball, to be carried out inside the block, quietly.
 
-    It seeds torch's global generators: wrap it in `Randomness.as_global`.
+    Its four attacks, their settings and its checks are the package's; the order in which images meet them is that of
+    its `run_standard_evaluation`. It seeds torch's global generators: wrap it in `Randomness.as_global`.
 
     Args:
-        classifier: pixels to logits.
-        x: [N, 3, H, W] in [0, 1].
-        y: int64 [N].
-        eps: radius of the ball.
+        target: whom it attacks.
         seed: of every attack and batch.
         batch: images attacked together; the result depends on it.
+        warn: called once with each of its warnings.
+
+    Raises:
+        BenchError: if there are fewer than four classes.
     """
-    attack = AutoAttack(classifier, norm="Linf", eps=eps, seed=seed, version="standard", device=x.device)
-    attack.apgd_targeted.n_target_classes = attack.fab.n_target_classes = min(TARGETS, classifier.classes - 1)
+    check_classes(target.classifier.classes)
+    with listening(warn) as logger:
+        package = AutoAttack(target.classifier, eps=target.eps, seed=seed, version="standard", device=target.x.device)
+        package.apgd_targeted.n_target_classes = package.fab.n_target_classes = min(
+            TARGETS, target.classifier.classes - 1
+        )
+        rounds = [Round(name, _perturb(attack, target, seed), spares_fallen=True) for name, attack in _attacks(package)]
+        yield Procedure(
+            rounds,
+            before=lambda _: _inspect(package, target, batch),
+            after=lambda course: checks.check_square_sr(course.accuracies, logger=logger),
+        )
+
+
+def _attacks(package: AutoAttack) -> list[tuple[str, Any]]:
+    """The attacks of version `standard`, set up as `run_standard_evaluation` does it."""
+    package.apgd.loss = "ce"
+    package.fab.targeted, package.fab.n_restarts = True, 1
+    own = {
+        "apgd-ce": package.apgd,
+        "apgd-t": package.apgd_targeted,
+        "fab-t": package.fab,
+        "square": package.square,
+    }
+    return [(name, own[name]) for name in package.attacks_to_run]
+
+
+def _perturb(attack: Any, target: Target, seed: int) -> Perturb:
+    def perturb(index: Tensor, _: int) -> Tensor:
+        attack.seed = seed  # Each batch starts from it.
+        with torch.no_grad():
+            adversarial: Tensor = attack.perturb(target.x[index], target.y[index])
+        return adversarial
+
+    return perturb
+
+
+def _inspect(package: AutoAttack, target: Target, batch: int) -> None:
+    """The package's checks of the classifier: for randomness, probabilities, a defence that adapts."""
+    x, y, logger = target.x[:batch], target.y[:batch], package.logger
+    checks.check_randomized(package.get_logits, x, y, bs=batch, logger=logger)
+    classes = checks.check_range_output(package.get_logits, x, logger=logger)
     with tracing_restored():
-        adversarial: Tensor = attack.run_standard_evaluation(x, y, batch_size=batch)[0]
-    return adversarial
+        checks.check_dynamic(package.model, x, False, logger=logger)
+    targets = package.apgd_targeted.n_target_classes, package.fab.n_target_classes
+    checks.check_n_classes(classes, package.attacks_to_run, *targets, logger=logger)
 
 
 @contextmanager
@@ -66,47 +111,31 @@ def tracing_restored() -> Iterator[None]:
         sys.settrace(trace)
 
 
-class Listener(logging.Handler):
-    """Turns AutoAttack's log into progress and warnings; nothing reaches the terminal.
+class Warnings(logging.Handler):
+    """Hands the warnings of a log on, each distinct one once."""
 
-    Args:
-        report: progress, in percent: an attack is a quarter of the way.
-        warn: called once per distinct warning.
-    """
-
-    BATCH = re.compile(r"(?P<attack>\S+) - (?P<number>\d+)/(?P<batches>\d+) - ")
-
-    def __init__(self, report: Report, warn: Callable[[str], None]) -> None:
-        super().__init__(logging.DEBUG)
-        self.report, self.warn = report, warn
-        self.finished = 0
+    def __init__(self, warn: Callable[[str], None]) -> None:
+        super().__init__(logging.WARNING)
+        self.warn = warn
         self.warned: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Sort one line of the log."""
+        """Hand on one line."""
         line = record.getMessage()
-        if record.levelno >= logging.WARNING:
-            self._warn_once(line)
-        elif line.startswith("robust accuracy after"):
-            self.finished += 1
-        elif found := self.BATCH.match(line):
-            share = self.finished + int(found["number"]) / int(found["batches"])
-            self.report(round(100 * share / ATTACKS), 100, found["attack"])
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Be the one handler of the logger inside the block."""
-        logger = logging.getLogger("auto-attack")
-        level, propagate, handlers = logger.level, logger.propagate, logger.handlers
-        logger.handlers, logger.propagate = [self], False
-        logger.setLevel(logging.DEBUG)
-        try:
-            yield
-        finally:
-            logger.handlers, logger.propagate = handlers, propagate
-            logger.setLevel(level)
-
-    def _warn_once(self, line: str) -> None:
         if line not in self.warned:
             self.warned.add(line)
             self.warn(line)
+
+
+@contextmanager
+def listening(warn: Callable[[str], None]) -> Iterator[logging.Logger]:
+    """AutoAttack's logger, whose warnings go to `warn` inside the block; nothing reaches the terminal."""
+    logger = logging.getLogger("auto-attack")
+    level, propagate, handlers = logger.level, logger.propagate, logger.handlers
+    logger.handlers, logger.propagate = [Warnings(warn)], False
+    logger.setLevel(logging.WARNING)
+    try:
+        yield logger
+    finally:
+        logger.handlers, logger.propagate = handlers, propagate
+        logger.setLevel(level)

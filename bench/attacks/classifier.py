@@ -45,11 +45,29 @@ class Classifier(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, 3, H, W] in [0, 1] -> logits [B, C]."""
-        return self._until_it_fits(lambda: self._logits(x), len(x))
+        return self.until_it_fits(lambda: self._logits(x), len(x))
 
     def settle(self, x: Tensor) -> None:
         """Halve `chunk` until the gradient for a batch like `x` fits into memory, so that no attack is interrupted."""
-        self._until_it_fits(lambda: gradient(lambda image: self._logits(image).sum(), x), len(x))
+        self.until_it_fits(lambda: gradient(lambda image: self._logits(image).sum(), x), len(x))
+
+    def until_it_fits(self, work: Callable[[], Tensor], batch: int) -> Tensor:
+        """The result of `work` on this classifier, which is done again with half the chunk while memory runs out.
+
+        Args:
+            work: gives the same result however often it is called.
+            batch: images that it passes through at once.
+
+        Raises:
+            torch.OutOfMemoryError: if one image is too much.
+        """
+        while True:
+            try:
+                return work()
+            except torch.OutOfMemoryError:
+                if self.chunk == 1:
+                    raise
+                self.chunk = max(1, (self.chunk or batch) // 2)
 
     def _logits(self, x: Tensor) -> Tensor:
         if self.chunk is None or self.chunk >= len(x):
@@ -60,15 +78,6 @@ class Classifier(nn.Module):
 
     def _piece(self, x: Tensor) -> Tensor:
         return functional.linear(self.encoder.encode(x), self.weight, self.bias)
-
-    def _until_it_fits(self, work: Callable[[], Tensor], batch: int) -> Tensor:
-        while True:
-            try:
-                return work()
-            except torch.OutOfMemoryError:
-                if self.chunk == 1:
-                    raise
-                self.chunk = max(1, (self.chunk or batch) // 2)
 
 
 def state_of(module: nn.Module) -> dict[str, Tensor]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -11,13 +13,15 @@ from torch.nn import functional
 
 from bench.attacks.classifier import Classifier, changes, state_of
 from bench.attacks.pgd import LinfPGD, ascend, uniform_start
+from bench.attacks.rounds import Course, Procedure, Round, Target
 from bench.attacks.threats import AttackKind, AttackSpec
-from bench.contract import LabelledImages, Report
+from bench.contract import Checkpoints, LabelledImages, NoCheckpoints, Report
 from bench.data.views import pixels_of
+from bench.engine.milestones import Milestones
 from bench.errors import StageError
 from bench.randomness import Randomness
 
-__all__ = ["AttackContext", "Classifier", "outcomes"]
+__all__ = ["AttackContext", "Classifier", "Target", "outcomes"]
 
 ROUNDING = 1e-6
 """How far outside its ball float32 arithmetic may put an adversarial image."""
@@ -35,34 +39,19 @@ class AttackContext:
         randomness: its random numbers, by named axes.
         device: where it computes.
         report: progress.
-        warn: called once with each remark that says the result may be unreliable (AutoAttack's flags).
+        warn: called with each remark that says the result may be unreliable (AutoAttack's flags).
+        checkpoints: where it can be resumed from, after any of its batches.
     """
 
     randomness: Randomness
     device: torch.device
     report: Report
     warn: Callable[[str], None] = ignore
+    checkpoints: Checkpoints = field(default_factory=NoCheckpoints)
 
 
-@dataclass(frozen=True)
-class Target:
-    """Whom an attack attacks, and within which ball.
-
-    Attributes:
-        classifier: pixels to logits.
-        x: float32 [N, 3, H, W] in [0, 1].
-        y: int64 [N].
-        eps: radius of the ball, in units of [0, 1] pixels.
-    """
-
-    classifier: Classifier
-    x: Tensor
-    y: Tensor
-    eps: float
-
-
-Attack = Callable[[Target, AttackSpec, AttackContext], Iterator[Tensor]]
-"""Yields one adversarial version [N, 3, H, W] of all images per restart."""
+Attack = Callable[[Target, AttackSpec, AttackContext], AbstractContextManager[Procedure]]
+"""Inside its context the rounds of the procedure can be carried out."""
 
 
 def outcomes(
@@ -71,6 +60,8 @@ def outcomes(
     """Whether each image is classified correctly as it is and after the attack: bool [N] on the CPU.
 
     Adversarial images are classified afresh, in batches of `spec.batch`; an attack's own verdict counts for nothing.
+    Whoever fell in a round keeps out of AutoAttack's next ones. An attack that was interrupted goes on after its last
+    batch, to the bit as if it had not been: a batch depends on nothing but its images and its number.
 
     Args:
         classifier: moved to `context.device`; otherwise unchanged.
@@ -88,26 +79,72 @@ def outcomes(
     before = state_of(classifier)
     if context.device.type != "cpu":
         classifier.settle(target.x[: spec.batch])
-    correct = _correct(target, target.x, spec)
-    for adversarial in _ATTACKS[spec.kind](target, spec, context):
-        _check_ball(target, adversarial, spec)
-        correct &= _correct(target, adversarial, spec)
+    kept = context.checkpoints.latest()
+    course = Course.restored(kept, context.device) if kept else Course.start(_correct(target, target.x, spec))
+    with Milestones(context.checkpoints, course) as milestones, _ATTACKS[spec.kind](target, spec, context) as procedure:
+        course = _Execution(procedure, target, spec, context.report, milestones).finished(course)
     if changed := changes(classifier, before):
         raise StageError(f"attack {spec.name} changed the classifier it attacked: {', '.join(changed)}.")
-    return correct.cpu()
+    return course.correct.cpu()
+
+
+@dataclass(frozen=True)
+class _Execution:
+    """An attack at work."""
+
+    procedure: Procedure
+    target: Target
+    spec: AttackSpec
+    report: Report
+    milestones: Milestones
+
+    def finished(self, course: Course) -> Course:
+        """The course after the rounds that are still to be done."""
+        if course.is_new:
+            self.procedure.before(course)
+        for number in range(course.round, len(self.procedure.rounds)):
+            course = self._after_round(self.procedure.rounds[number], course)
+            self.milestones.reached(course, keep=course.round < len(self.procedure.rounds))
+        self.procedure.after(course)
+        self.report(100, 100, self.spec.name)
+        return course
+
+    def _after_round(self, round_: Round, course: Course) -> Course:
+        batches = course.batches(round_, self.spec.batch)
+        for number in range(course.batch, len(batches)):
+            course = self._after_batch(round_, batches[number], course)
+            share = (course.round + course.batch / len(batches)) / len(self.procedure.rounds)
+            text = f"{round_.name} {course.batch}/{len(batches)}, accuracy so far {course.accuracy:.1%}"
+            self.report(int(100 * share), 100, text)
+            self.milestones.reached(course)
+        return course.after_round(round_.name, _correct(self.target, course.adversarial(self.target.x), self.spec))
+
+    def _after_batch(self, round_: Round, index: Tensor, course: Course) -> Course:
+        attack = partial(round_.perturb, index, course.batch)
+        adversarial = self.target.classifier.until_it_fits(attack, len(index))
+        _check_ball(self.target, index, adversarial, self.spec)
+        fell = ~_right(self.target, adversarial, index, self.spec)
+        return course.after_batch(index[fell], adversarial[fell])
+
+
+def _correct(target: Target, x: Tensor, spec: AttackSpec) -> Tensor:
+    """Bool [N]: whether the largest logit is the label's, classified in batches of the attack's size."""
+    everyone = torch.arange(len(x), device=x.device)
+    return torch.cat([_right(target, x[index], index, spec) for index in torch.split(everyone, spec.batch)])
 
 
 @torch.no_grad()
-def _correct(target: Target, x: Tensor, spec: AttackSpec) -> Tensor:
-    """Bool [N]: whether the largest logit is the label's."""
-    logits = torch.cat([target.classifier(batch) for batch in torch.split(x, spec.batch)])
+def _right(target: Target, x: Tensor, index: Tensor, spec: AttackSpec) -> Tensor:
+    """Bool [B]: whether the largest logit of `x`, versions of the images at `index`, is the label's."""
+    logits = target.classifier(x)
     if not logits.isfinite().all():
         raise StageError(f"the classifier's logits are not finite (before or after attack {spec.name}).")
-    return logits.argmax(1) == target.y
+    right: Tensor = logits.argmax(1) == target.y[index]
+    return right
 
 
-def _check_ball(target: Target, adversarial: Tensor, spec: AttackSpec) -> None:
-    distance = (adversarial - target.x).abs().max().item()
+def _check_ball(target: Target, index: Tensor, adversarial: Tensor, spec: AttackSpec) -> None:
+    distance = (adversarial - target.x[index]).abs().max().item()
     # Written so that a NaN fails the comparison.
     if not (distance <= target.eps + ROUNDING and adversarial.min() >= 0 and adversarial.max() <= 1):
         raise StageError(
@@ -116,48 +153,33 @@ def _check_ball(target: Target, adversarial: Tensor, spec: AttackSpec) -> None:
         )
 
 
-def _clean(_: Target, spec: AttackSpec, context: AttackContext) -> Iterator[Tensor]:
-    """No adversarial image at all."""
-    context.report(1, 1, spec.name)
-    return iter(())
+def _pgd(target: Target, spec: AttackSpec, context: AttackContext) -> AbstractContextManager[Procedure]:
+    """PGD on cross-entropy from uniform starts; the last iterate counts."""
+    budget = LinfPGD(target.eps, spec.steps, spec.step_fraction * target.eps)
+
+    def perturb(restart: int, index: Tensor, number: int) -> Tensor:
+        x, y = target.x[index], target.y[index]
+        draw = context.randomness.generator(spec.name, epoch=restart, step=number, device=context.device)
+        start = uniform_start(x, target.eps, draw, clip=spec.clip_start)
+        objective = lambda image: functional.cross_entropy(target.classifier(image), y, reduction="sum")  # noqa: E731
+        return ascend(objective, x, start, budget)
+
+    return nullcontext(Procedure([Round(spec.name, partial(perturb, restart)) for restart in range(spec.restarts)]))
 
 
-def _pgd(target: Target, spec: AttackSpec, context: AttackContext) -> Iterator[Tensor]:
-    """PGD on cross-entropy from a uniform start; the last iterate counts."""
-    starts = range(0, len(target.x), spec.batch)
-    for restart in range(spec.restarts):
-        batches = []
-        for number, first in enumerate(starts):
-            draw = context.randomness.generator(spec.name, epoch=restart, step=number, device=context.device)
-            batches.append(_pgd_batch(target, slice(first, first + spec.batch), spec, draw))
-            done = restart * len(starts) + number + 1
-            context.report(done, spec.restarts * len(starts), spec.name)
-        yield torch.cat(batches)
-
-
-def _pgd_batch(target: Target, batch: slice, spec: AttackSpec, draw: torch.Generator) -> Tensor:
-    x, y = target.x[batch], target.y[batch]
-
-    def objective(image: Tensor) -> Tensor:
-        return functional.cross_entropy(target.classifier(image), y, reduction="sum")
-
-    start = uniform_start(x, target.eps, draw, clip=spec.clip_start)
-    return ascend(objective, x, start, LinfPGD(target.eps, spec.steps, spec.step_fraction * target.eps))
-
-
-def _autoattack(target: Target, spec: AttackSpec, context: AttackContext) -> Iterator[Tensor]:
+@contextmanager
+def _autoattack(target: Target, spec: AttackSpec, context: AttackContext) -> Iterator[Procedure]:
     """AutoAttack standard, imported only where it is needed."""
-    from bench.attacks.autoattack import Listener, check_classes, standard
+    from bench.attacks.autoattack import standard
 
-    check_classes(target.classifier.classes)
-    with context.randomness.as_global(spec.name), Listener(context.report, context.warn).listening():
-        seed = context.randomness.number(spec.name)
-        adversarial = standard(target.classifier, target.x, target.y, eps=target.eps, seed=seed, batch=spec.batch)
-    yield adversarial
+    seed = context.randomness.number(spec.name)
+    quiet = standard(target, seed=seed, batch=spec.batch, warn=context.warn)
+    with context.randomness.as_global(spec.name), quiet as procedure:
+        yield procedure
 
 
 _ATTACKS: Mapping[AttackKind, Attack] = {
-    AttackKind.CLEAN: _clean,
+    AttackKind.CLEAN: lambda *_: nullcontext(Procedure(())),
     AttackKind.PGD: _pgd,
     AttackKind.AUTOATTACK: _autoattack,
 }

@@ -10,6 +10,8 @@ from enum import StrEnum
 import torch
 from torch import Tensor, nn
 
+from bench.attacks.watch import remember
+
 Objective = Callable[[Tensor], Tensor]
 """Perturbed images [B, 3, H, W] to the scalar that the attack raises."""
 
@@ -44,9 +46,16 @@ def ascend(objective: Objective, x: Tensor, start: Tensor, attack: LinfPGD) -> T
     Returns:
         [B, 3, H, W], within `attack.eps` of `x` and within [0, 1], detached.
     """
-    image = start.detach()
+    image, values = start.detach(), list[Tensor]()
+
+    def noted(image: Tensor) -> Tensor:
+        value = objective(image)
+        values.append(value.detach())
+        return value
+
     for _ in range(attack.steps):
-        image = climbed(objective, x, image, attack)
+        image = climbed(noted, x, image, attack)
+    remember(values)
     return image
 
 

@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from bench.cli.failures import ExitCode
-from bench.cli.layout import borderless
+from bench.cli.layout import borderless, disk_space
 
 PACKAGES = (
     "torch",
@@ -114,7 +114,15 @@ def _store(out: Path) -> Iterator[Finding]:
         yield Finding("store", f"'{out}' cannot be written: name another folder with --out", Verdict.BAD)
     free = shutil.disk_usage(place).free / 1e9
     verdict = Verdict.OK if free >= FREE_GB else Verdict.WARN
-    yield Finding("store", f"'{out}', {free:.1f} GB of disk are free", verdict)
+    yield Finding("store", f"'{out}', {free:.1f} GB of disk are free{_taken(out)}", verdict)
+
+
+def _taken(out: Path) -> str:
+    """What the parts of a store take up."""
+    from bench.store import Store
+
+    parts = [f"{name} {disk_space(usage)}" for name, usage in Store(out).usage().items() if usage.files]
+    return f"; taken: {', '.join(parts)} (bench gc frees what is not needed)" if parts else ""
 
 
 def _methods(_: Path) -> Iterator[Finding]:

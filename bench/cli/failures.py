@@ -20,7 +20,7 @@ DEBUG = "BENCH_DEBUG"
 
 INTERRUPTION = (
     "interrupted: finished stages are kept, and the same command goes on where it stopped; "
-    "a pre-training does so from its latest checkpoint."
+    "a stage at work does so from its latest checkpoint."
 )
 
 

@@ -7,6 +7,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from bench.store import Usage
+
+
+def disk_space(usage: Usage) -> str:
+    """For people: `45.1 MB`."""
+    kilobytes = usage.bytes / 1000
+    return f"{kilobytes:.1f} kB" if kilobytes < 1000 else f"{kilobytes / 1000:.1f} MB"
+
 
 def borderless(*columns: str) -> Table:
     """A table without lines whose long cells are folded, never cut; without column names it has no header."""

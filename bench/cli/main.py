@@ -12,11 +12,19 @@ from typer.core import TyperCommand
 import bench
 from bench.cli.doctor import doctor
 from bench.cli.failures import explained
+from bench.cli.gc import EXAMPLES as GC_EXAMPLES
+from bench.cli.gc import gc
 from bench.cli.listing import list_things
 from bench.cli.options import takes_sweep
 from bench.cli.perf import perf
 from bench.cli.plan import plan
+from bench.cli.rm import EXAMPLES as RM_EXAMPLES
+from bench.cli.rm import rm
 from bench.cli.run import run
+from bench.cli.show import EXAMPLES as SHOW_EXAMPLES
+from bench.cli.show import show
+from bench.cli.status import EXAMPLES as STATUS_EXAMPLES
+from bench.cli.status import status
 from bench.cli.why import why
 from bench.errors import BenchError
 
@@ -41,6 +49,10 @@ EXAMPLES = """
 [dim]what would run, and for how long; all settings of a method:[/]
   bench plan --methods ncp,amoc --seeds 5
   bench list methods ncp
+[dim]what is at work, from another shell; all about a cell; free disk space:[/]
+  bench status --watch
+  bench show ncp/digits/slf-1/seed0
+  bench gc --dry-run
 """
 
 
@@ -79,9 +91,9 @@ def _main(
 ) -> None: ...
 
 
-def add(name: str, function: Callable[..., Any]) -> None:
-    """Make `function` the sub-command `name`."""
-    app.command(name, cls=Guarded)(function)
+def add(name: str, function: Callable[..., Any], epilog: str | None = None) -> None:
+    """Make `function` the sub-command `name`, with `epilog` under its options."""
+    app.command(name, cls=Guarded, epilog=epilog)(function)
 
 
 def _broken(name: str, origin: str, error: Exception) -> Callable[[], None]:
@@ -110,6 +122,10 @@ add("plan", takes_sweep(plan))
 add("why", takes_sweep(why))
 add("list", list_things)
 add("perf", perf)
+add("status", status, STATUS_EXAMPLES)
+add("show", show, SHOW_EXAMPLES)
+add("rm", rm, RM_EXAMPLES)
+add("gc", gc, GC_EXAMPLES)
 add("doctor", doctor)
 add_declared()
 

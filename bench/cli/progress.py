@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -18,12 +15,15 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Column
 
 from bench.executors.events import Event, StageState, Summary
+from bench.executors.pulse import at_work
+from bench.executors.tally import Tally
+from bench.live import AtWork
 from bench.plan import Plan
 
 HEARTBEAT = 30.0
-"""Seconds between two lines of the plain display while no stage ends."""
-WIDTH = 48
-"""Columns of a stage's label in the live display."""
+"""Seconds between two looks of the plain display at where the stages stand."""
+LABEL, BAR = 48, 24
+"""Columns of a stage's label and bar in the live display at most: on a narrow terminal a third and an eighth of it."""
 STYLES = {
     StageState.DONE: "green",
     StageState.CACHED: "cyan",
@@ -47,91 +47,39 @@ class Display(Protocol):
         """Say how the run ended."""
 
 
-@dataclass
-class Tally:
-    """Where the stages of a plan stand, and how long the rest may take.
+def outcome(tally: Tally, event: Event, log_of: LogOf) -> str | None:
+    """The line for a stage that was computed, in rich's markup; None for those that are only counted."""
+    style, label = STYLES.get(event.state, ""), escape(tally.plan.stages[event.key].label)
+    if event.state is StageState.DONE:
+        return f"[{style}]{event.state:7}[/] {label}  [dim]{spell(tally.seconds(event.key))}[/]"
+    if event.state is StageState.ELSEWHERE:
+        return f"[{style}]waiting[/] for {label}: {escape(event.message)}"
+    if event.state is StageState.FAILED:
+        text = escape(f"{event.message} (log: {log_of(event.key)})")
+        return f"[{style}]{event.state:7}[/] {label}: {text}"
+    return None
 
-    Attributes:
-        clock: seconds that never go back.
-    """
 
-    plan: Plan
-    clock: Callable[[], float] = time.monotonic
-    events: dict[str, Event] = field(init=False)
-    began: dict[str, float] = field(default_factory=dict)
-    start: float = field(init=False)
+def status(tally: Tally) -> str:
+    """Counts and time on one line, in rich's markup."""
+    parts = [f"{tally.ended}/{len(tally.plan.stages)} stages"]
+    parts += [f"[{STYLES[state]}]{count} {state}[/]" for state in STYLES if (count := tally.counts[state])]
+    parts.append(spell(tally.elapsed))
+    if (left := tally.remaining) is not None and tally.ended < len(tally.plan.stages):
+        parts.append(f"about {spell(left)} left")
+    return "  ".join(parts)
 
-    def __post_init__(self) -> None:
-        # One event per stage from the first: the live display's thread reads this while events come in.
-        self.events = {key: Event(key, StageState.WAITING) for key in self.plan.stages}
-        self.start = self.clock()
 
-    def take(self, event: Event) -> bool:
-        """Take in an event; returns whether the stage's state is a new one."""
-        before, self.events[event.key] = self.events[event.key], event
-        if event.state is StageState.RUNNING:
-            self.began.setdefault(event.key, self.clock())
-        return before.state is not event.state
-
-    @property
-    def counts(self) -> Counter[StageState]:
-        """Stages per state."""
-        return Counter(event.state for event in self.events.values())
-
-    @property
-    def ended(self) -> int:
-        """Stages that will say no more."""
-        return sum(event.ended for event in self.events.values())
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds since the run began."""
-        return self.clock() - self.start
-
-    def seconds(self, key: str) -> float:
-        """Seconds since a stage began; 0 if it has not."""
-        return self.clock() - self.began[key] if key in self.began else 0.0
-
-    @property
-    def share(self) -> float:
-        """Work that is behind us, 0 to 1, by the plan's weights."""
-        whole = sum(stage.weight for stage in self.plan.stages.values())
-        return sum(self._worked(key) for key in self.events) / whole if whole else 0.0
-
-    @property
-    def remaining(self) -> float | None:
-        """Seconds that the rest may take at the pace so far, or None as long as that cannot be said."""
-        own = {key: event for key, event in self.events.items() if event.state is not StageState.CACHED}
-        worked = sum(self._worked(key) for key in own)
-        left = sum(stage.weight for stage in self.plan.stages.values()) - sum(map(self._worked, self.events))
-        return self.elapsed * left / worked if worked else None
-
-    def _worked(self, key: str) -> float:
-        event = self.events[key]
-        if event.ended:
-            return self.plan.stages[key].weight
-        return self.plan.stages[key].weight * (event.done / event.total if event.total else 0.0)
-
-    def outcome(self, event: Event, log_of: LogOf) -> str | None:
-        """The line for a stage that was computed, in rich's markup; None for those that are only counted."""
-        style, label = STYLES.get(event.state, ""), escape(self.plan.stages[event.key].label)
-        if event.state is StageState.DONE:
-            return f"[{style}]{event.state:7}[/] {label}  [dim]{spell(self.seconds(event.key))}[/]"
-        if event.state is StageState.ELSEWHERE:
-            return f"[{style}]waiting[/] for {label}: {escape(event.message)}"
-        if event.state is StageState.FAILED:
-            text = escape(f"{event.message} (log: {log_of(event.key)})")
-            return f"[{style}]{event.state:7}[/] {label}: {text}"
-        return None
-
-    def status(self) -> str:
-        """Counts and time on one line, in rich's markup."""
-        parts = [f"{self.ended}/{len(self.plan.stages)} stages"]
-        parts += [f"[{STYLES[state]}]{count} {state}[/]" for state in STYLES if (count := self.counts[state])]
-        parts.append(spell(self.elapsed))
-        if (left := self.remaining) is not None and self.ended < len(self.plan.stages):
-            parts.append(f"about {spell(left)} left")
-        return "  ".join(parts)
+def advance(work: AtWork) -> str:
+    """How far a stage is, its loss, speed and time to go, as far as they are known; plain text."""
+    parts = [f"{work.done}/{work.total}" if work.total else "", work.message]
+    if (loss := work.facts.get("loss")) is not None:
+        parts.append(f"loss {loss:.4g}")
+    if work.left_s is not None:
+        parts.append(f"{spell(work.left_s)} to go")
+    if work.steps_per_s and work.images_per_s:  # A pre-training: other stages count epochs or attacks.
+        parts.append(f"{work.steps_per_s:.3g} steps/s  {work.images_per_s:.0f} images/s")
+    return "  ".join(part for part in parts if part)
 
 
 def spell(seconds: float) -> str:
@@ -166,16 +114,20 @@ class LiveDisplay:
 
     def __init__(self, tally: Tally, console: Console, log_of: LogOf) -> None:
         self.tally, self.console, self.log_of = tally, console, log_of
-        label = TextColumn("{task.description}", table_column=Column(width=WIDTH, no_wrap=True, overflow="ellipsis"))
+        width, bar = min(LABEL, console.width // 3), min(BAR, console.width // 8)
+        label = TextColumn(
+            "{task.description}",
+            table_column=Column(min_width=width, max_width=width, no_wrap=True, overflow="ellipsis"),
+        )
         note = TextColumn("[dim]{task.fields[note]}[/]", table_column=Column(no_wrap=True, overflow="ellipsis"))
-        self.bars = Progress(label, BarColumn(24), TimeElapsedColumn(), note, console=console)
-        self.whole = Progress(BarColumn(24), TextColumn("{task.description}"), console=console)
+        self.bars = Progress(label, BarColumn(bar), TimeElapsedColumn(), note, console=console)
+        self.whole = Progress(BarColumn(bar), TextColumn("{task.description}"), console=console)
         self.total = self.whole.add_task("", total=1.0)
         self.tasks: dict[str, TaskID] = {}
 
     def __rich__(self) -> Group:
         """The part that stays at the bottom; drawn anew several times a second."""
-        self.whole.update(self.total, completed=self.tally.share, description=self.tally.status())
+        self.whole.update(self.total, completed=self.tally.share, description=status(self.tally))
         return Group(self.bars, self.whole)
 
     def __call__(self, event: Event) -> None:
@@ -190,14 +142,13 @@ class LiveDisplay:
         if event.key not in self.tasks:
             label = escape(self.tally.plan.stages[event.key].label)
             self.tasks[event.key] = self.bars.add_task(label, total=None, note="")
-        steps = f"{event.done}/{event.total}  " if event.total else ""
-        note = escape(steps + event.message)
+        note = escape(event.message if event.state is StageState.ELSEWHERE else advance(at_work(self.tally, event)))
         self.bars.update(self.tasks[event.key], completed=event.done, total=event.total or None, note=note)
 
     def _end(self, event: Event) -> None:
         if event.key in self.tasks:
             self.bars.remove_task(self.tasks.pop(event.key))
-        if line := self.tally.outcome(event, self.log_of):
+        if line := outcome(self.tally, event, self.log_of):
             self.console.print(line, highlight=False)
 
     def finish(self, summary: Summary) -> None:
@@ -206,7 +157,7 @@ class LiveDisplay:
 
 
 class PlainDisplay:
-    """A line per computed stage, and a sign of life in between: for log files and pipes."""
+    """A line when a stage begins and ends, and where all stand now and then: for log files and pipes."""
 
     def __init__(self, tally: Tally, console: Console, log_of: LogOf) -> None:
         self.tally, self.console, self.log_of = tally, console, log_of
@@ -214,16 +165,25 @@ class PlainDisplay:
 
     def __call__(self, event: Event) -> None:
         """Take in an event."""
-        if self.tally.take(event) and (line := self.tally.outcome(event, self.log_of)):
+        if not self.tally.take(event):
+            return
+        if event.state is StageState.RUNNING:
+            self._say(f"begins  {escape(self.tally.plan.stages[event.key].label)}")
+        elif line := outcome(self.tally, event, self.log_of):
             self._say(line)
 
     def beat(self) -> None:
-        """Print where the run stands, unless something was printed of late."""
-        if self.tally.clock() - self.spoke >= HEARTBEAT:
-            self._say(f"running {self.tally.status()}")
+        """Print where the run and each stage at work stand, if that was not done of late."""
+        if self.tally.clock() - self.spoke < HEARTBEAT:
+            return
+        self.spoke = self.tally.clock()
+        self._say(f"running {status(self.tally)}")
+        for event in self.tally.at_work:
+            if event.total:
+                work = at_work(self.tally, event)
+                self._say(escape(f"        {work.label}  {advance(work)}"))
 
     def _say(self, line: str) -> None:
-        self.spoke = self.tally.clock()
         self.console.print(line, highlight=False, soft_wrap=True)
 
     def finish(self, summary: Summary) -> None:

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from bench.config import Execution
 from bench.contract import Checkpoint
 from bench.executors.stop import Stop
 from bench.keys import changed
@@ -29,7 +30,11 @@ class Keeper:
 
     Attributes:
         every: seconds from one to the next.
-        history: what the method recorded so far; goes with the checkpoint, and comes back with it.
+        history: what the stage noted so far; goes with the checkpoint, and comes back with it.
+        what: what the stage does, as a finding calls it.
+        waits: whether a signal waits for the next `keep`, or ends the stage where it is: whoever works then keeps its
+            latest state by itself (see `Milestones`).
+        execution: of the stage's steps; part of its context.
         earlier: seconds that were worked before the checkpoint that this process went on from.
     """
 
@@ -38,21 +43,26 @@ class Keeper:
     device: str
     every: float
     stop: Stop
-    history: list[Mapping[str, Any]]
+    history: list[Any]
+    what: str = "pre-training"
+    waits: bool = False
+    execution: Execution = Execution.EAGER
     earlier: float = 0.0
     began: float = field(default_factory=time.monotonic)
     last: float = field(default_factory=time.monotonic)
 
     def latest(self) -> Checkpoint | None:
-        """The newest checkpoint that is whole. From here on a signal waits for the next step's end."""
-        self.stop.defer()
+        """The newest checkpoint that is whole. From here on a signal waits for the next step's end, if it is to."""
+        if self.waits:
+            self.stop.defer()
         for content in self.store.checkpoints(self.key):
             try:
                 checkpoint = decoded(content)
+                begun = Checkpoint(checkpoint.tensors, checkpoint.facts["stage"])
             except (SafetensorError, ValueError, KeyError):
                 continue
             self._resume(checkpoint.facts)
-            return Checkpoint(checkpoint.tensors, checkpoint.facts["training"])
+            return begun
         return None
 
     def due(self) -> bool:
@@ -67,20 +77,21 @@ class Keeper:
             StoreError: if the disk is full or cannot be written.
         """
         facts = {
-            "training": checkpoint.facts,
+            "stage": checkpoint.facts,
             "history": self.history,
             "seconds": self.earlier + time.monotonic() - self.began,
-            "context": asdict(context(self.device)),
+            "context": asdict(context(self.device, self.execution)),
         }
-        self.store.put_checkpoint(self.key, encoded(Checkpoint(checkpoint.tensors, facts)))
+        with self.stop.deferred():
+            self.store.put_checkpoint(self.key, encoded(Checkpoint(checkpoint.tensors, facts)))
         self.last = time.monotonic()
         self.stop.check()
 
     def _resume(self, facts: Mapping[str, Any]) -> None:
         self.history[:] = facts["history"]
         self.earlier = facts["seconds"]
-        if moved := list(changed(facts["context"], asdict(context(self.device)))):
-            self.store.add_finding(self.key, f"pre-training went on in another context ({'; '.join(moved)}).")
+        if moved := list(changed(facts["context"], asdict(context(self.device, self.execution)))):
+            self.store.add_finding(self.key, f"{self.what} went on in another context ({'; '.join(moved)}).")
 
 
 def encoded(checkpoint: Checkpoint) -> bytes:

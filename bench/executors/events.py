@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 
 class StageState(StrEnum):
@@ -37,6 +38,8 @@ class Event:
         done, total: steps, while it runs; both 0 where that is not known.
         message: a short text: an epoch, an error.
         cause: of a stage that failed or is blocked, the stage that failed.
+        where: device and process of a stage that runs.
+        facts: the newest of what a pre-training recorded: loss, signs of life.
     """
 
     key: str
@@ -45,6 +48,8 @@ class Event:
     total: int = 0
     message: str = ""
     cause: str | None = None
+    where: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def ended(self) -> bool:

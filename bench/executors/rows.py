@@ -116,14 +116,17 @@ def _costs(cell: Cell, records: Records) -> Columns:
         columns["peak_memory_mb"] = max(record["peak_memory_mb"] for record in records.values())
         last = list(records.values())[-1]["context"]
         columns |= {f"context_{name}": value for name, value in last.items()}
+    if cell.pretrain in records:  # Heads and attacks run eagerly.
+        columns["context_execution"] = records[cell.pretrain]["context"].get("execution")
     return columns
 
 
 def _warnings(cell: Cell, plan: Plan, store: Store, records: Records) -> list[str]:
-    """What an attack doubted, and what was found when a stage that the numbers rest on was computed again."""
-    doubts = [text for attack in _attacks(cell, records) for text in attack["result"]["warnings"]]
-    doubts += _order(_attacks(cell, records))
+    """What the stages that the numbers rest on doubted, and what was found when one of them was computed again."""
     needed = dict.fromkeys(key for own in cell.stages for key in plan.needs(own))
+    results = [store.record(key)["result"] for key in needed if store.has(key)]
+    doubts = [text for result in results for text in result.get("warnings", [])]
+    doubts += _order(_attacks(cell, records))
     findings = [text for key in needed for text in store.findings(key)]
     return list(dict.fromkeys(doubts + findings))
 

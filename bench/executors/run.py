@@ -15,8 +15,11 @@ from bench.executors.events import Event, Failure, Listener, Message, StageState
 from bench.executors.forkserver import ForkServer
 from bench.executors.placement import Device
 from bench.executors.pool import Pool
+from bench.executors.pulse import standing_of
 from bench.executors.rows import Ledger
 from bench.executors.stop import Stop
+from bench.executors.tally import Tally
+from bench.live import shown_live
 from bench.plan import Plan, Stage, StageKind
 from bench.store import Store
 from bench.sweep import Sweep
@@ -61,6 +64,24 @@ def execute(plan: Plan, store: Store, sweep: Sweep, listen: Listener, server: Fo
         Interrupted: after SIGTERM or Ctrl-C, once the steps at work are done and kept.
         BenchError: if the device is not there, or the store cannot be written.
     """
+    if sweep.tensorboard:
+        from bench.executors.tensorboard import check_tensorboard
+
+        check_tensorboard()
+    tally = Tally(plan)
+    with shown_live(store, plan.stages, lambda: standing_of(tally)):
+        return _execute(plan, store, sweep, _both(tally.take, listen), server)
+
+
+def _both(first: Callable[[Event], object], second: Listener) -> Listener:
+    def listen(event: Event) -> None:
+        first(event)
+        second(event)
+
+    return listen
+
+
+def _execute(plan: Plan, store: Store, sweep: Sweep, listen: Listener, server: ForkServer | None) -> Summary:
     agenda = Agenda(plan, (lambda _: False) if sweep.rerun else store.has)
     conduct = _Conduct(agenda, store, Ledger(plan, store), listen)
     for key, state in agenda.states.items():
@@ -95,10 +116,13 @@ class _Conduct:
     def fail(self, key: str, failure: Failure) -> None:
         if failure.fatal:
             raise StoreError(failure.error)
-        self.store.put_failure(key, failure.error, failure.traceback)
         blocked = self.agenda.end(key, StageState.FAILED)
+        stages = self.agenda.plan.stages
+        reads = {other: sorted(stages[other].upstream.values()) for other in (key, *blocked)}
+        about = {"label": stages[key].label, "kind": stages[key].kind, "reads": reads}
+        self.store.put_failure(key, failure.error, failure.traceback, about)
         self.tell(Event(key, StageState.FAILED, message=failure.error, cause=key))
-        reason = f"needs {self.agenda.plan.stages[key].label}, which failed: {failure.error}"
+        reason = f"needs {stages[key].label}, which failed: {failure.error}"
         for reader in blocked:
             self.tell(Event(reader, StageState.BLOCKED, message=reason, cause=key))
 
@@ -111,12 +135,22 @@ class _Conduct:
 def _work_off(
     agenda: Agenda, store: Store, sweep: Sweep, handle: Handler, stop: Stop, server: ForkServer | None
 ) -> None:
+    from bench.engine.conditions import resolved
     from bench.executors.needs import Needs
     from bench.executors.work import Site
 
     devices = available_devices(sweep)
     name = devices[0].name
-    site = Site(store.root, sweep.data_dir, name, sweep.threads, sweep.rerun, sweep.checkpoint_every)
+    site = Site(
+        store.root,
+        sweep.data_dir,
+        name,
+        sweep.threads,
+        sweep.rerun,
+        sweep.checkpoint_every,
+        sweep.tensorboard,
+        resolved(sweep.execution, name),
+    )
     jobs = sweep.jobs_on(name)
     if jobs == 1:
         if server:

@@ -63,6 +63,15 @@ class Stop:
         finally:
             self._immediate = False
 
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """The block is not ended by a signal, whatever surrounds it; `check` afterwards."""
+        before, self._immediate = self._immediate, False
+        try:
+            yield
+        finally:
+            self._immediate = before
+
     def defer(self) -> None:
         """From here on `check` is called after every step."""
         self._immediate = False

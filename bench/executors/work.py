@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,16 +13,19 @@ from typing import Any, TypeAlias
 
 import torch
 
-from bench.contract import Encoder, Method, Report
+from bench.contract import Encoder, Method, Record
 from bench.data import loading
 from bench.data.profiles import profile_of
-from bench.engine.conditions import Conditions, Precision
+from bench.engine.conditions import Conditions, Execution, Precision
 from bench.engine.memory import forget_peak_memory, peak_memory_mb
 from bench.errors import StageError
 from bench.executors.checkpoints import Keeper
 from bench.executors.events import StageState
 from bench.executors.product import HISTORY, Product, bits_of, sound, stored
+from bench.executors.reporter import Reporter
 from bench.executors.stop import Stop
+from bench.executors.tensorboard import event_log, log_folder
+from bench.history import doubts
 from bench.keys import canonical, changed
 from bench.plan import MethodRef, Stage, StageKind
 from bench.planning import source_of
@@ -49,7 +52,9 @@ class Site:
         device: `cpu`, `cuda`, `cuda:1`.
         threads: CPU threads of the process.
         rerun: whether finished stages are computed again and compared.
-        checkpoint_every: seconds from one checkpoint of a pre-training to the next.
+        checkpoint_every: seconds from one checkpoint of a stage to the next.
+        tensorboard: whether pre-trainings write event files.
+        execution: of a pre-training's steps; resolved.
     """
 
     out: Path
@@ -58,10 +63,12 @@ class Site:
     threads: int
     rerun: bool = False
     checkpoint_every: float = 120.0
+    tensorboard: bool = False
+    execution: Execution = Execution.EAGER
 
-    def settled(self) -> AbstractContextManager[None]:
-        """Inside, bits depend on the recipe alone: threads pinned, deterministic kernels on the CPU, true fp32."""
-        return Conditions(self.device, Precision.FP32, self.device == "cpu", self.threads).hold()
+    def settled(self, precision: Precision = Precision.FP32) -> AbstractContextManager[None]:
+        """Inside, bits depend on the recipe alone: threads pinned, deterministic kernels on the CPU, its precision."""
+        return Conditions(self.device, precision, self.device == "cpu", self.threads).hold()
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,7 @@ class Bench:
     """What a stage has at hand while it is carried out: its site, and the ways to speak and to be spoken to."""
 
     site: Site
-    report: Report
+    report: Reporter
     stop: Stop
 
 
@@ -90,17 +97,17 @@ Compute: TypeAlias = Callable[[], Product]
 """A stage that has all it needs in memory. Only this is timed."""
 
 
-def perform(job: Job, site: Site, report: Report, stop: Stop) -> StageState:
+def perform(job: Job, site: Site, report: Reporter, stop: Stop) -> StageState:
     """Carry out a stage and store its product, unless another process did so or is about to.
 
     Raises:
-        Interrupted: if `stop` was asked for; a pre-training leaves a checkpoint.
+        Interrupted: if `stop` was asked for; a checkpoint is left.
         StoreError: if the store cannot be written.
         StageError: if its source changed since it was planned, or a finished stage has other bits now.
         Exception: whatever the stage itself raises.
     """
     store, key = Store(site.out), job.stage.key
-    with store.lock(key) as free:
+    with store.lock(key, job.stage.label) as free:
         if not free:
             return StageState.ELSEWHERE
         if store.has(key) and not site.rerun:
@@ -114,7 +121,7 @@ def perform(job: Job, site: Site, report: Report, stop: Stop) -> StageState:
 def _carry_out(job: Job, store: Store, bench: Bench) -> None:
     stage, site = job.stage, bench.site
     check_source(stage)
-    with bench.stop.at_once():  # A training defers it.
+    with bench.stop.at_once(), site.settled(Precision(stage.recipe["precision"])):  # A pre-training defers the stop.
         compute = _PREPARE[stage.kind](job, store, bench)
         forget_peak_memory(site.device)
         began = time.perf_counter()
@@ -129,7 +136,7 @@ def _carry_out(job: Job, store: Store, bench: Bench) -> None:
         "weight": stage.weight,
         "result": json.loads(canonical(product.result)),
         "bits": bits_of(product.tensors),
-        "context": asdict(context(site.device)),
+        "context": asdict(context(site.device, execution_of(stage, site))),
         "seconds": seconds,
         "peak_memory_mb": peak_memory_mb(site.device),
         "attempts": store.attempts(stage.key) + 1,
@@ -177,22 +184,37 @@ def compare(stage: Stage, store: Store, record: Mapping[str, Any]) -> None:
 
 
 def _pretrain(job: Job, store: Store, bench: Bench) -> Compute:
-    key, task, site = job.stage.key, job.stage.task, bench.site
+    stage, task, site = job.stage, job.stage.task, bench.site
     method = method_of(task.method)
     images = loading.training_images(task.data, site.data_dir, labelled=method.labelled).to(site.device)
     upstream = {
-        name: load_encoder(store, key, job.upstream_methods[key], site.device)
-        for name, key in job.stage.upstream.items()
+        name: load_encoder(store, key, job.upstream_methods[key], site.device) for name, key in stage.upstream.items()
     }
     history: list[Mapping[str, Any]] = []
 
     def compute() -> Product:
-        keeper = Keeper(store, key, site.device, site.checkpoint_every, bench.stop, history)
-        encoder = pretrain(method, images, upstream, task.seed, bench.report, history.append, keeper)
+        keeper = _keeper(stage, store, bench, history, "pre-training", waits=True)
+        with recording(stage, store, bench, history) as record:
+            encoder = pretrain(method, images, upstream, task.seed, bench.report, record, keeper, site.execution)
         notes = {HISTORY: json.dumps(history, indent=1).encode()}
-        return Product(encoder.state_dict(), notes=notes, earlier=keeper.earlier)
+        return Product(encoder.state_dict(), {"warnings": doubts(history)}, notes, keeper.earlier)
 
     return compute
+
+
+@contextmanager
+def recording(stage: Stage, store: Store, bench: Bench, history: list[Mapping[str, Any]]) -> Iterator[Record]:
+    """What a pre-training records goes into its history, is told to who watches, and to TensorBoard if asked for."""
+    with ExitStack() as open_files:
+        records: list[Record] = [history.append, bench.report.record]
+        if bench.site.tensorboard:
+            records.append(open_files.enter_context(event_log(log_folder(store, stage))))
+
+        def record(facts: Mapping[str, Any]) -> None:
+            for each in records:
+                each(facts)
+
+        yield record
 
 
 def _head(job: Job, store: Store, bench: Bench) -> Compute:
@@ -203,12 +225,14 @@ def _head(job: Job, store: Store, bench: Bench) -> Compute:
     rate = store.record(lender)["result"]["rate"] if lender else None
 
     def compute() -> Product:
-        fitted = head(encoder, data, recipe, data.profile.eps, rate, task.seed, bench.report)
+        keeper = _keeper(stage, store, bench, [], "the head's training")
+        fitted = head(encoder, data, recipe, data.profile.eps, rate, task.seed, bench.report, keeper)
         tensors = {"weight": fitted.weight, "bias": fitted.bias}
         tensors |= {ENCODER_PREFIX + name: value for name, value in (fitted.encoder_state or {}).items()}
         images = len(data.train) if recipe.trained else None
         result = {"rate": fitted.rate, "curve": fitted.curve, "at_edge": fitted.at_edge, "images": images}
-        return Product(tensors, result)
+        return Product(tensors, result, earlier=keeper.earlier)
+
 
     return compute
 
@@ -221,12 +245,30 @@ def _attack(job: Job, store: Store, bench: Bench) -> Compute:
     spec = protocol_of(str(task.protocol)).attack(str(task.attack))
     warnings: list[str] = []
 
+    def warn(text: str) -> None:
+        if text not in warnings:  # One that came before an interruption may come again after it.
+            warnings.append(text)
+
     def compute() -> Product:
-        correct = attack(encoder, fitted, data.test, spec, data.profile.eps, task.seed, bench.report, warnings.append)
+        keeper = _keeper(stage, store, bench, warnings, f"the attack {spec.name}")
+        correct = attack(encoder, fitted, data.test, spec, data.profile.eps, task.seed, bench.report, warn, keeper)
         result = {"metric": spec.metric, "correct": int(correct.sum()), "images": len(correct), "warnings": warnings}
-        return Product({CORRECT: correct}, result)
+        return Product({CORRECT: correct}, result, earlier=keeper.earlier)
 
     return compute
+
+
+def _keeper(stage: Stage, store: Store, bench: Bench, history: list[Any], what: str, *, waits: bool = False) -> Keeper:
+    site = bench.site
+    execution = execution_of(stage, site)
+    return Keeper(
+        store, stage.key, site.device, site.checkpoint_every, bench.stop, history, what, waits, execution=execution
+    )
+
+
+def execution_of(stage: Stage, site: Site) -> Execution:
+    """Of a stage's steps: heads and attacks are eager."""
+    return site.execution if stage.kind is StageKind.PRETRAIN else Execution.EAGER
 
 
 _PREPARE: Mapping[StageKind, Callable[[Job, Store, Bench], Compute]] = {

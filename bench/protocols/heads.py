@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
@@ -13,10 +13,11 @@ from torch.nn import functional
 
 from bench.attacks.classifier import Classifier, changes, state_of
 from bench.attacks.pgd import LinfPGD, ascend, undisturbed, uniform_start
-from bench.contract import Encoder, LabelledImages, Report
+from bench.contract import Checkpoint, Checkpoints, Encoder, LabelledImages, NoCheckpoints, Report
 from bench.data.profiles import DataProfile
 from bench.data.sources import DataSet
 from bench.data.views import HorizontalFlip, PaddedCrop, PadMode, Views, pixels_of
+from bench.engine.milestones import Milestones
 from bench.errors import StageError
 from bench.protocols.recipes import Augmentation, EncoderMode, HeadInit, HeadRecipe, Objective
 from bench.randomness import Randomness
@@ -37,6 +38,7 @@ class HeadContext:
         report: progress.
         eps: radius of the inner attack's ball, in units of [0, 1] pixels.
         rate: the learning rate chosen by the protocol that the recipe's `rate_from` names.
+        checkpoints: where the fit can be resumed from, after any of its epochs.
     """
 
     randomness: Randomness
@@ -44,6 +46,7 @@ class HeadContext:
     report: Report
     eps: float
     rate: float | None = None
+    checkpoints: Checkpoints = field(default_factory=NoCheckpoints)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,11 +73,13 @@ class FittedHead:
 def fit_head(encoder: Encoder, data: DataSet, recipe: HeadRecipe, context: HeadContext) -> FittedHead:
     """Train a head on `data` by `recipe`, on the encoder's active batch-norm route, or take the encoder's own.
 
+    A fit that was interrupted goes on after its last epoch, to the bit as if it had not been.
+
     Args:
         encoder: unchanged afterwards, mode and buffers included.
         data: its held-out slice chooses the learning rate where the recipe has a grid; its test images are not touched.
         recipe: the protocol's.
-        context: random numbers, device, listener.
+        context: random numbers, device, listener, checkpoints.
 
     Raises:
         BenchError: if the recipe has no learning rate for this data set.
@@ -130,7 +135,7 @@ class LinearHeads:
     The bias is the last column of the weights: features [B, d + 1] end with a one.
 
     Attributes:
-        weight: [R, C, d + 1].
+        weight, velocity: [R, C, d + 1]; all that training changes.
 
     Args:
         start: [C, d + 1], where all heads start.
@@ -140,7 +145,7 @@ class LinearHeads:
 
     def __init__(self, start: Tensor, rates: tuple[float, ...], *, momentum: float, weight_decay: float) -> None:
         self.weight = start.repeat(len(rates), 1, 1)
-        self._velocity = torch.zeros_like(self.weight)
+        self.velocity = torch.zeros_like(self.weight)
         self._rates = torch.tensor(rates, dtype=torch.float64, device=start.device)[:, None, None]
         self._momentum, self._weight_decay = momentum, weight_decay
 
@@ -155,8 +160,8 @@ class LinearHeads:
         error -= functional.one_hot(labels, error.shape[-1])
         gradient = torch.einsum("rbc,bd->rcd", error / len(labels), features)
         gradient.add_(self.weight, alpha=self._weight_decay)
-        self._velocity.mul_(self._momentum).add_(gradient)
-        self.weight -= (self._rates * rate_factor).to(self.weight.dtype) * self._velocity
+        self.velocity.mul_(self._momentum).add_(gradient)
+        self.weight -= (self._rates * rate_factor).to(self.weight.dtype) * self.velocity
 
     def accuracies(self, features: Tensor, labels: Tensor) -> list[float]:
         """Accuracy of each head; chance for one that diverged."""
@@ -183,20 +188,52 @@ class _Examples:
     labels: Tensor
 
 
+@dataclass(frozen=True, eq=False)
+class _Position:
+    """Where a fit stands between two epochs: all that the rest of it depends on.
+
+    Attributes:
+        epoch: epochs that are done; where the rate is chosen first, of the choice until there is a curve.
+        curve: what the rate is chosen from, once it is known.
+        tensors: a copy of all that training changes; empty before its first epoch.
+    """
+
+    epoch: int = 0
+    curve: Curve = ()
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def checkpoint(self) -> Checkpoint:
+        return Checkpoint(self.tensors, {"epoch": self.epoch, "curve": self.curve})
+
+    @classmethod
+    def latest(cls, checkpoints: Checkpoints) -> _Position:
+        """The one that was kept, else the start."""
+        if (kept := checkpoints.latest()) is None:
+            return cls()
+        curve = tuple((rate, accuracy) for rate, accuracy in kept.facts["curve"])
+        return cls(kept.facts["epoch"], curve, kept.tensors)
+
+
 def _fit_on_features(encoder: Encoder, data: DataSet, recipe: HeadRecipe, context: HeadContext) -> FittedHead:
     """Features once; where there is a grid, all rates at once on the rest of train, then again on all of it."""
     train = _Examples(_all_features(encoder, data.train, recipe), data.train.labels)
+    position = _Position.latest(context.checkpoints)
     if not recipe.rates:
         rate = _fixed_rate(recipe, data, context)
-        return _train_on(train, (rate,), data.classes, recipe, context).fitted()
+        return _train_on(train, (rate,), data.classes, recipe, context, position).fitted()
     first, second = (replace(context, report=_half(context.report, half)) for half in range(2))
+    if not position.curve:
+        position = _Position(curve=_curve(train, data, recipe, first, position))
+    rate, at_edge = choose_rate(position.curve)
+    head = _train_on(train, (rate,), data.classes, recipe, second, position).fitted()
+    return replace(head, curve=position.curve, at_edge=at_edge)
+
+
+def _curve(train: _Examples, data: DataSet, recipe: HeadRecipe, context: HeadContext, position: _Position) -> Curve:
+    """All rates of the grid at once, trained without the held-out slice and scored on it."""
     held_out, rest = _split(train, data.held_out)
-    heads = _train_on(rest, recipe.rates, data.classes, recipe, first)
-    accuracies = heads.accuracies(held_out.features, held_out.labels)
-    curve = tuple(zip(recipe.rates, accuracies, strict=True))
-    rate, at_edge = choose_rate(curve)
-    head = _train_on(train, (rate,), data.classes, recipe, second).fitted()
-    return replace(head, curve=curve, at_edge=at_edge)
+    heads = _train_on(rest, recipe.rates, data.classes, recipe, context, position)
+    return tuple(zip(recipe.rates, heads.accuracies(held_out.features, held_out.labels), strict=True))
 
 
 def _fit_on_images(encoder: Encoder, data: DataSet, recipe: HeadRecipe, context: HeadContext) -> FittedHead:
@@ -205,30 +242,57 @@ def _fit_on_images(encoder: Encoder, data: DataSet, recipe: HeadRecipe, context:
     width = encoder.encode(pixels_of(data.train.pixels[:1])).shape[1]
     heads = _heads(width, (rate,), data.classes, recipe, context)
     batches = partial(_image_batches, encoder, data.train, recipe, context, heads)
-    _train(heads, batches, recipe, context)
+    position = _Position.latest(context.checkpoints)
+    _train(heads, batches, recipe, context, position, _drifting(encoder, recipe.encoder_mode))
     return heads.fitted()
 
 
+def _drifting(encoder: Encoder, mode: EncoderMode) -> dict[str, Tensor]:
+    """The buffers that training in this mode may change."""
+    if mode is EncoderMode.EVAL:
+        return {}
+    return {f"encoder.{name}": buffer for name, buffer in encoder.named_buffers()}
+
+
 def _train_on(
-    examples: _Examples, rates: tuple[float, ...], classes: int, recipe: HeadRecipe, context: HeadContext
+    examples: _Examples,
+    rates: tuple[float, ...],
+    classes: int,
+    recipe: HeadRecipe,
+    context: HeadContext,
+    position: _Position,
 ) -> LinearHeads:
-    """Heads trained from the recipe's start on cached features."""
+    """Heads trained from the recipe's start, or from where they were left, on cached features."""
 
     def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         for index in torch.split(_order(len(examples.labels), epoch, context), recipe.batch):
             yield examples.features[index], examples.labels[index]
 
     heads = _heads(examples.features.shape[1] - 1, rates, classes, recipe, context)
-    _train(heads, batches, recipe, context)
+    _train(heads, batches, recipe, context, position)
     return heads
 
 
-def _train(heads: LinearHeads, batches: Batches, recipe: HeadRecipe, context: HeadContext) -> None:
-    for epoch in range(recipe.epochs):
-        rate_factor = recipe.decay ** sum(epoch >= milestone for milestone in recipe.milestones)
-        for features, labels in batches(epoch):
-            heads.step(features, labels, rate_factor)
-        context.report(epoch + 1, recipe.epochs, f"epoch {epoch + 1}/{recipe.epochs}")
+def _train(
+    heads: LinearHeads,
+    batches: Batches,
+    recipe: HeadRecipe,
+    context: HeadContext,
+    position: _Position,
+    drifting: Mapping[str, Tensor] | None = None,
+) -> None:
+    """The epochs that are still to be done; `drifting` are the encoder's buffers that change meanwhile, by name."""
+    changing = {"weight": heads.weight, "velocity": heads.velocity, **(drifting or {})}
+    for name, tensor in position.tensors.items():
+        changing[name].copy_(tensor)
+    with Milestones(context.checkpoints, position) as milestones:
+        for epoch in range(position.epoch, recipe.epochs):
+            rate_factor = recipe.decay ** sum(epoch >= milestone for milestone in recipe.milestones)
+            for features, labels in batches(epoch):
+                heads.step(features, labels, rate_factor)
+            context.report(epoch + 1, recipe.epochs, f"epoch {epoch + 1}/{recipe.epochs}")
+            copies = {name: tensor.clone() for name, tensor in changing.items()}
+            milestones.reached(_Position(epoch + 1, position.curve, copies))
 
 
 def _half(report: Report, half: int) -> Report:

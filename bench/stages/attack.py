@@ -8,7 +8,7 @@ from torch import Tensor
 
 from bench.attacks.evaluate import AttackContext, outcomes
 from bench.attacks.threats import AttackSpec
-from bench.contract import Encoder, LabelledImages, Report
+from bench.contract import Checkpoints, Encoder, LabelledImages, NoCheckpoints, Report
 from bench.protocols.heads import FittedHead, classifier_of
 from bench.randomness import Randomness
 
@@ -22,7 +22,9 @@ def attack(
     seed: int,
     report: Report,
     warn: Callable[[str], None],
+    checkpoints: Checkpoints | None = None,
 ) -> Tensor:
     """Per image, whether it stays correct: bool [N] on the CPU. Remarks that cast doubt on it go to `warn`."""
-    context = AttackContext(Randomness(seed, "attack"), images.pixels.device, report, warn)
+    device = images.pixels.device
+    context = AttackContext(Randomness(seed, "attack"), device, report, warn, checkpoints or NoCheckpoints())
     return outcomes(classifier_of(encoder, head), images, spec, eps, context)

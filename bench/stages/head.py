@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.contract import Encoder, Report
+from bench.contract import Checkpoints, Encoder, NoCheckpoints, Report
 from bench.data.sources import DataSet
 from bench.protocols.heads import FittedHead, HeadContext, fit_head
 from bench.protocols.recipes import HeadRecipe
@@ -10,8 +10,16 @@ from bench.randomness import Randomness
 
 
 def head(
-    encoder: Encoder, data: DataSet, recipe: HeadRecipe, eps: float, rate: float | None, seed: int, report: Report
+    encoder: Encoder,
+    data: DataSet,
+    recipe: HeadRecipe,
+    eps: float,
+    rate: float | None,
+    seed: int,
+    report: Report,
+    checkpoints: Checkpoints | None = None,
 ) -> FittedHead:
     """The recipe's head; `rate` is the one that another protocol chose, where the recipe takes it over."""
-    context = HeadContext(Randomness(seed, "head"), data.train.pixels.device, report, eps, rate)
+    device = data.train.pixels.device
+    context = HeadContext(Randomness(seed, "head"), device, report, eps, rate, checkpoints or NoCheckpoints())
     return fit_head(encoder, data, recipe, context)

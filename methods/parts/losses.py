@@ -74,3 +74,20 @@ def nt_xent_of_views(views: Sequence[Tensor], temperature: float | Tensor, *, de
     row = torch.arange(len(z), device=z.device)
     pairs = [F.cross_entropy(logits, row.roll(len(views[0]) * shift)) for shift in range(1, len(views))]
     return torch.stack(pairs).sum()
+
+
+def divergence(natural: Tensor, adversarial: Tensor) -> Tensor:
+    """KL(softmax natural || softmax adversarial) of two [B, C] logits, the mean over B, a scalar.
+
+    Gradients flow through both arguments (TRADES, Zhang et al. 2019, Eq. 5; ACL trades.py:56-110).
+    """
+    log_natural, log_adversarial = F.log_softmax(natural, dim=1), F.log_softmax(adversarial, dim=1)
+    return F.kl_div(log_adversarial, log_natural, reduction="batchmean", log_target=True)
+
+
+def trades(natural: Tensor, adversarial: Tensor, labels: Tensor, beta: float) -> Tensor:
+    """TRADES: cross-entropy of natural logits [B, C] to labels [B], plus beta times `divergence`; a scalar.
+
+    Zhang et al. 2019, Eq. 5; ACL trades.py:87-110; DynACL utils.py:167-206.
+    """
+    return F.cross_entropy(natural, labels) + beta * divergence(natural, adversarial)

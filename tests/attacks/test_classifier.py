@@ -96,6 +96,26 @@ def test_a_backward_pass_recomputes_the_chunks_instead_of_holding_them_all(monke
     assert Cramped.passes == 5 + 5
 
 
+class CrampedBackwards(Small):
+    """An encoder whose backward pass has memory for three images only."""
+
+    def encode(self, x: Tensor) -> Tensor:
+        def check(slope: Tensor) -> None:
+            if len(slope) > 3:
+                raise torch.OutOfMemoryError
+
+        features = super().encode(x)
+        if features.requires_grad:
+            features.register_hook(check)
+        return features
+
+
+def test_work_whose_backward_pass_does_not_fit_is_done_again_in_chunks() -> None:
+    roomy, cramped, x = classifier(Small), classifier(CrampedBackwards), pixels(10)
+    torch.testing.assert_close(cramped.until_it_fits(lambda: slope(cramped, x), len(x)), slope(roomy, x))
+    assert cramped.chunk == 2
+
+
 def test_memory_is_tried_before_an_attack() -> None:
     model = classifier(Cramped)
     model.settle(pixels(10))

@@ -5,88 +5,29 @@ from __future__ import annotations
 import logging
 import random
 import sys
-from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 import numpy as np
 import pyautoattack
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bench.attacks import evaluate
 from bench.attacks.evaluate import AttackContext, Classifier, outcomes
+from bench.attacks.rounds import Procedure, Round, Target
 from bench.attacks.threats import AUTOATTACK, CLEAN, PGD20, PGD20_SHORT_STEP, AttackKind, AttackSpec
-from bench.contract import Encoder, LabelledImages
-from bench.data.profiles import profile_of
+from bench.contract import LabelledImages
 from bench.data.views import pixels_of
 from bench.errors import BenchError, StageError
 from bench.randomness import Randomness
+from tests.attacks.models import Counting, Flat, Rounding, Small, classifier, images_for
 
 ATTACKS = (CLEAN, PGD20, PGD20_SHORT_STEP, AUTOATTACK)
 CPU = torch.device("cpu")
 
 pytestmark = pytest.mark.usefixtures("short_autoattack")
-
-
-class Flat(Encoder):
-    """Pixels as features: with a linear head, the exact robust images are known."""
-
-    routes = ("main",)
-    active_route = "main"
-
-    def encode(self, x: Tensor) -> Tensor:
-        return x.flatten(1)
-
-
-class Small(Flat):
-    """A small convolutional network."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.net = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten())
-
-    def encode(self, x: Tensor) -> Tensor:
-        features: Tensor = self.net(x)
-        return features
-
-
-class Rounding(Small):
-    """Rounded inputs: no gradient reaches the pixels."""
-
-    def encode(self, x: Tensor) -> Tensor:
-        return super().encode((4 * x).round() / 4)
-
-
-class Counting(Small):
-    """An encoder that notes how often it was called."""
-
-    calls: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("calls", torch.zeros(()))
-
-    def encode(self, x: Tensor) -> Tensor:
-        self.calls += 1
-        return super().encode(x)
-
-
-def classifier(kind: type[Flat], classes: int = 10) -> Classifier:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        encoder = kind()
-        width = encoder.encode(torch.zeros(2, 3, 4, 4)).shape[1]
-        return Classifier(encoder, 3 * torch.randn(classes, width), torch.zeros(classes))
-
-
-def images_for(model: Classifier, count: int = 24, wrong: int = 4, low: int = 0, high: int = 256) -> LabelledImages:
-    """Random images with the labels that `model` gives them, the first `wrong` ones another label."""
-    draw = torch.Generator().manual_seed(1)
-    pixels = torch.randint(low, high, (count, 3, 4, 4), generator=draw, dtype=torch.uint8)
-    labels = model(pixels_of(pixels)).argmax(1)
-    labels[:wrong] = (labels[:wrong] + 1) % model.classes
-    return LabelledImages(pixels, profile_of("digits"), labels)
 
 
 def context(seed: int = 0) -> AttackContext:
@@ -223,22 +164,25 @@ def test_autoattacks_flags_are_passed_on_once() -> None:
     assert len(warnings) == len(set(warnings))
 
 
+def moving(by: float) -> object:
+    """An attack that adds a constant to all pixels."""
+
+    def attack(target: Target, *_: object) -> AbstractContextManager[Procedure]:
+        return nullcontext(Procedure([Round("cheat", lambda index, _: target.x[index] + by)]))
+
+    return attack
+
+
 @pytest.mark.parametrize("move", [0.04, -0.04, float("nan")], ids=["too far up", "too far down", "nan"])
 def test_an_attack_that_leaves_its_ball_is_an_error(monkeypatch: pytest.MonkeyPatch, move: float) -> None:
-    def cheat(target: evaluate.Target, *_: object) -> Iterator[Tensor]:
-        yield target.x + move
-
-    monkeypatch.setitem(evaluate._ATTACKS, AttackKind.PGD, cheat)
+    monkeypatch.setitem(evaluate._ATTACKS, AttackKind.PGD, moving(move))  # type: ignore[arg-type]
     model = classifier(Small)
     with pytest.raises(StageError, match="left its threat model"):
         outcomes(model, images_for(model), PGD20, 0.03, context())
 
 
 def test_an_attack_that_leaves_the_pixel_box_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def cheat(target: evaluate.Target, *_: object) -> Iterator[Tensor]:
-        yield target.x + 0.02
-
-    monkeypatch.setitem(evaluate._ATTACKS, AttackKind.PGD, cheat)
+    monkeypatch.setitem(evaluate._ATTACKS, AttackKind.PGD, moving(0.02))  # type: ignore[arg-type]
     model = classifier(Small)
     with pytest.raises(StageError, match="left its threat model"):
         outcomes(model, images_for(model, low=254), PGD20, 0.03, context())
@@ -250,6 +194,32 @@ def test_logits_that_are_not_finite_are_an_error() -> None:
     model.bias[0] = float("inf")
     with pytest.raises(StageError, match="not finite"):
         outcomes(model, images, CLEAN, 0.03, context())
+
+
+class Cramped(Small):
+    """An encoder whose forward pass has memory for five images, and whose backward pass for two."""
+
+    def encode(self, x: Tensor) -> Tensor:
+        if len(x) > 5:
+            raise torch.OutOfMemoryError
+        features = super().encode(x)
+        if features.requires_grad:
+            features.register_hook(self.check)
+        return features
+
+    @staticmethod
+    def check(slope: Tensor) -> None:
+        if len(slope) > 2:
+            raise torch.OutOfMemoryError
+
+
+@pytest.mark.parametrize("spec", ATTACKS, ids=lambda spec: spec.name)
+def test_too_little_memory_changes_no_outcome(spec: AttackSpec) -> None:
+    roomy, cramped = classifier(Small), classifier(Cramped)
+    images = images_for(roomy)
+    expected = outcomes(roomy, images, spec, 0.03, context())
+    assert outcomes(cramped, images, spec, 0.03, context()).tolist() == expected.tolist()
+    assert cramped.chunk == (3 if spec is CLEAN else 1)
 
 
 def test_a_classifier_that_changes_while_attacked_is_an_error() -> None:

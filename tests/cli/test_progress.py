@@ -10,8 +10,9 @@ import pytest
 from rich.console import Console
 
 from bench.cli import progress
-from bench.cli.progress import LiveDisplay, PlainDisplay, Tally, display, spell, verdict
+from bench.cli.progress import LiveDisplay, PlainDisplay, display, spell, status, verdict
 from bench.executors.events import Event, StageState, Summary
+from bench.executors.tally import Tally
 from bench.plan import DataRef, MethodRef, Plan, Stage, StageKind, Task
 
 
@@ -26,7 +27,7 @@ class Clock:
 
 
 def stage(name: str, weight: float, kind: StageKind = StageKind.PRETRAIN) -> Stage:
-    task = Task(MethodRef(name, name, {}, "digits"), DataRef("digits"), 0)
+    task = Task(MethodRef(name, name, {"batch_size": 64}, "digits"), DataRef("digits"), 0)
     return Stage(kind, f"{name} [digits]", task, {"name": name}, weight=weight)
 
 
@@ -34,8 +35,8 @@ STAGES = {name: stage(name, weight) for name, weight in {"a": 10.0, "b": 30.0, "
 PLAN = Plan((), {made.key: made for made in STAGES.values()})
 
 
-def event(name: str, state: StageState, done: int = 0, total: int = 0, message: str = "") -> Event:
-    return Event(STAGES[name].key, state, done, total, message)
+def event(name: str, state: StageState, done: int = 0, total: int = 0, message: str = "", **facts: float) -> Event:
+    return Event(STAGES[name].key, state, done, total, message, facts=facts)
 
 
 def log_of(key: str) -> Path:
@@ -78,7 +79,7 @@ class TestTally:
         tally.take(event("a", StageState.CACHED))
         tally.take(event("b", StageState.RUNNING))
         clock.now = 5
-        text = Console(width=200).render_str(tally.status()).plain
+        text = Console(width=200).render_str(status(tally)).plain
         assert text == "1/3 stages  1 cached  1 running  5 s"
 
 
@@ -91,7 +92,7 @@ class TestPlain:
     def shown(self, tally: Tally, stream: io.StringIO) -> PlainDisplay:
         return PlainDisplay(tally, Console(file=stream, width=40), log_of)
 
-    def test_a_line_for_each_computed_stage_and_none_for_the_others(
+    def test_a_computed_stage_has_a_line_when_it_begins_and_ends_and_others_none(
         self, shown: PlainDisplay, stream: io.StringIO, clock: Clock
     ) -> None:
         shown(event("a", StageState.CACHED))
@@ -101,20 +102,32 @@ class TestPlain:
         clock.now = 65
         shown(event("b", StageState.DONE))
         shown(event("c", StageState.BLOCKED, message="needs b"))
-        assert stream.getvalue() == "done    b [digits]  1 min 05 s\n"
+        assert stream.getvalue() == "begins  b [digits]\ndone    b [digits]  1 min 05 s\n"
 
     def test_a_failure_says_why_and_where_the_traceback_is(self, shown: PlainDisplay, stream: io.StringIO) -> None:
         shown(event("b", StageState.FAILED, message="loss [ntxent] is not finite"))
         expected = f"failed  b [digits]: loss [ntxent] is not finite (log: {log_of(STAGES['b'].key)})\n"
         assert stream.getvalue() == expected
 
-    def test_it_breathes_only_while_nothing_else_is_said(
+    def test_every_half_minute_it_says_where_the_stages_at_work_stand(
         self, shown: PlainDisplay, stream: io.StringIO, clock: Clock
     ) -> None:
         shown(event("a", StageState.RUNNING))
-        for clock.now in (10, 29, 31, 40, 62):
+        stream.truncate(0)
+        for clock.now, done in ((10, 100), (29, 290), (31, 310)):
+            shown(event("a", StageState.RUNNING, done, 1000, "epoch 2/4", loss=5.43212))
             shown.beat()
-        assert stream.getvalue() == "running 0/3 stages  1 running  31 s\nrunning 0/3 stages  1 running  1 min 02 s\n"
+        assert stream.getvalue().lstrip("\0").splitlines() == [
+            "running 0/3 stages  1 running  31 s  about 16 min 09 s left",
+            "        a [digits]  310/1000  epoch 2/4  loss 5.432  1 min 09 s to go  10 steps/s  640 images/s",
+        ]
+
+    def test_it_breathes_no_faster_however_often_it_is_asked(
+        self, shown: PlainDisplay, stream: io.StringIO, clock: Clock
+    ) -> None:
+        for clock.now in (10, 29, 31, 40, 60, 62):
+            shown.beat()
+        assert stream.getvalue() == "running 0/3 stages  31 s\nrunning 0/3 stages  1 min 02 s\n"
 
     def test_a_pipe_gets_plain_lines_and_a_beating_heart(
         self, stream: io.StringIO, monkeypatch: pytest.MonkeyPatch

@@ -333,6 +333,21 @@ def test_a_seed_fixes_the_views_and_a_generator_moves_on() -> None:
     assert not torch.equal(first, second)
 
 
+@pytest.mark.parametrize("views", [SIMCLR, Views(PaddedCrop(2), HorizontalFlip())], ids=["simclr", "weak"])
+def test_views_made_at_once_are_those_made_one_by_one(views: Views) -> None:
+    pixels = noise(16, 8)
+    together = views.each(pixels, seeded(2), seeded(3), seeded(4))
+    assert len(together) == 3
+    for view, seed in zip(together, (2, 3, 4), strict=True):
+        assert torch.equal(view, views(pixels, seeded(seed)))
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_memory_format_of_the_pixels_does_not_matter(layout: torch.memory_format) -> None:
+    pixels = noise(16, 8)
+    assert_images(SIMCLR(pixels.contiguous(memory_format=layout), seeded()), lambda i: SIMCLR(pixels, seeded())[i])
+
+
 @every_operation
 def test_views_stay_pixels_and_leave_their_input_alone(operation: Operation[Any]) -> None:
     pixels = noise(64, 16)
@@ -392,7 +407,8 @@ def test_a_schedule_overwrites_strengths_in_place(make: Make, strengths: tuple[f
 def test_shapes_are_static_and_the_host_never_waits(operation: Operation[Any]) -> None:
     """On tensors without values, reading one (`.item()`, `if`) or selecting by a mask is an error."""
     with FakeTensorMode():
-        assert operation(torch.empty(4, 3, 16, 16), torch.Generator()).shape == (4, 3, 16, 16)
+        views = Views(operation).each(torch.empty(4, 3, 16, 16), torch.Generator(), torch.Generator())
+        assert [view.shape for view in views] == [(4, 3, 16, 16)] * 2
 
 
 @every_operation

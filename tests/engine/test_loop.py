@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.config import EpochLength, TrainingConfig
+from bench.config import EpochLength, Precision, TrainingConfig
 from bench.contract import Encoder, Run, UnlabelledImages
 from bench.data.profiles import PROFILES
 from bench.engine.loop import Averages, Batch, TrainingMethod, Update, encode_all
@@ -153,7 +153,7 @@ class TestSteps:
     def test_things_happen_in_this_order(self) -> None:
         toy = Toy(ToyConfig())
         toy.pretrain(images(6), run())
-        epochs = [event for epoch in (0, 1) for event in (f"before epoch {epoch}, train", "step", "step")]
+        epochs = [event for epoch in (0, 1) for event in (f"before epoch {epoch}, train", "step", "step", "export")]
         assert toy.diary.events == ["prepare", *epochs, "export"]
 
     def test_the_rate_is_set_before_every_step_in_every_group(self) -> None:
@@ -204,7 +204,8 @@ class TestRecord:
         values = iter(torch.arange(8, dtype=torch.float32))
         toy = Toy(ToyConfig(), loss=lambda net, batch: 0 * net.weight.sum() + next(values))
         toy.pretrain(images(), run(record=records.append))
-        assert records == [{"epoch": 0, "loss": 1.5, "size": 2.5}, {"epoch": 1, "loss": 5.5, "size": 2.5}]
+        means = [facts for facts in records if "loss" in facts]
+        assert means == [{"epoch": 0, "loss": 1.5, "size": 2.5}, {"epoch": 1, "loss": 5.5, "size": 2.5}]
 
     def test_a_part_that_is_missing_from_some_steps_is_averaged_over_the_others(self) -> None:
         averages = Averages()
@@ -276,3 +277,9 @@ def test_encode_all_keeps_the_order_of_the_images(batch_size: int) -> None:
     features = encode_all(encoder, images(), batch_size)
     assert not features.requires_grad
     torch.testing.assert_close(features[:, 0], encoder.weight.detach() * torch.arange(10) / 255)
+
+
+def test_bfloat16_that_reaches_no_network_is_an_error() -> None:
+    with pytest.raises(StageError, match=r"toy: precision=bf16 reaches no part of its network.*in_network_precision"):
+        Toy(ToyConfig(precision=Precision.BF16)).pretrain(images(), run())
+    Toy(ToyConfig(precision=Precision.TF32)).pretrain(images(), run())

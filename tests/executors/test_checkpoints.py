@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import signal
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +14,10 @@ from bench.contract import Checkpoint
 from bench.engine.loop import Averages
 from bench.engine.optim import SOLO_LEARN, Lars
 from bench.engine.state import TrainingState
-from bench.executors.checkpoints import decoded, encoded
+from bench.errors import Interrupted
+from bench.executors.checkpoints import Keeper, decoded, encoded
+from bench.executors.stop import Stop
+from bench.store import Store
 
 TENSORS = {
     "plain": torch.arange(6.0).view(2, 3),
@@ -93,3 +98,18 @@ def test_a_restored_state_goes_on_as_the_first_one(name: str) -> None:
         assert {name: kept[name].stride() for name in kept} == {name: restored[name].stride() for name in restored}
     assert [module.training for module in second.net] == [True, False, True]
     assert not second.net[2].bias.requires_grad
+
+
+def test_a_signal_that_comes_while_a_checkpoint_is_written_waits_for_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, stop, honest = Store.open(tmp_path / "runs"), Stop(), Store.put_checkpoint
+
+    def put(self: Store, key: str, content: bytes) -> None:
+        stop.receive(signal.SIGTERM)
+        honest(self, key, content)
+
+    monkeypatch.setattr(Store, "put_checkpoint", put)
+    with pytest.raises(Interrupted), stop.at_once():
+        Keeper(store, "k", "cpu", 0, stop, []).keep(Checkpoint(TENSORS, {}))
+    assert len(list(store.checkpoints("k"))) == 1

@@ -33,17 +33,19 @@ JOB = Job(STAGE, {})
 HERE = Placed("k", "cpu", 0.0)
 
 
-def test_a_killed_worker_fails_its_cell_and_the_rest_is_bit_identical_to_one_process(
+def test_workers_that_die_fail_their_cells_and_the_rest_is_bit_identical_to_one_process(
     start: Any, make_sweep: Any, ran: Any, tmp_path: Path, images: str
 ) -> None:
     good = write_method(tmp_path, "good")
     killed = write_method(tmp_path, "killed", body="os.kill(os.getpid(), 9)")
-    process = start(f"{killed},{good}", "--seeds", "1", "--no-table")
+    crashed = write_method(tmp_path, "crashed", body="import ctypes; ctypes.string_at(0)")
+    process = start(f"{killed},{crashed},{good}", "--seeds", "1", "--no-table")
     out, err = process.communicate(timeout=DEADLINE)
     assert process.returncode == 1, err
     rows = read_rows(tmp_path / "runs").set_index("label")
-    assert rows["status"].to_dict() == {"good": "ok", "killed": "failed"}
+    assert rows["status"].to_dict() == {"good": "ok", "killed": "failed", "crashed": "failed"}
     assert "killed by SIGKILL (out of memory?" in rows.loc["killed", "error"]
+    assert "killed by SIGSEGV" in rows.loc["crashed", "error"]
     assert 0 <= rows.loc["good", "aa"] <= rows.loc["good", "sa"] <= 100
     assert "done    good" in out
     again = ran(make_sweep(methods=good, datasets=images, limit=None, protocols="slf-1", rerun=True))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
 import subprocess
 import threading
+import time
+from collections import Counter
 from contextlib import ExitStack
 from itertools import groupby
 from pathlib import Path
@@ -16,16 +19,18 @@ import pytest
 
 from bench.executors.checkpoints import decoded
 from bench.executors.product import HISTORY, bits_of, stored
-from bench.plan import StageKind
+from bench.plan import Plan, StageKind
 from bench.planning import plan_of
 from bench.store import Store
 from tests.plugins import write_trained
 from tests.processes import DEADLINE, wait_for
 
 NUMBERS = ("sa", "ra_pgd20", "aa", "head_rate", "pretrain_key", "head_key", "outcomes")
-MOMENTS = int(os.environ.get("BENCH_KILLS", "2"))
+MOMENTS = int(os.environ.get("BENCH_KILLS", "3"))
 """How often the run is killed; `nox -s kills` does so 20 times."""
 STEPS = 15
+CHECKPOINTS = {StageKind.PRETRAIN: STEPS, StageKind.HEAD: 50, StageKind.ATTACK: 7}
+"""What the heaviest stage of each kind leaves if it leaves all it can: after every step, epoch, batch and attack."""
 
 
 @pytest.fixture
@@ -48,25 +53,54 @@ def kill(process: subprocess.Popen[str], number: signal.Signals) -> str:
     return process.communicate(timeout=DEADLINE)[1]
 
 
-def outcome(store: Store) -> tuple[str, bytes, dict[str, Any]]:
-    """Weights, records and numbers of a finished cell, to the bit."""
+def outcome(store: Store) -> tuple[dict[str, str], bytes, dict[str, Any]]:
+    """Weights, head, outcomes per image, records and numbers of the one cell, to the bit."""
     (row,) = store.latest_rows().values()
-    weights = stored(store, row["pretrain_key"], StageKind.PRETRAIN)
-    history = store.read(row["pretrain_key"], HISTORY)
-    return bits_of(weights), history, {name: row[name] for name in NUMBERS}
+    kinds = {row["pretrain_key"]: StageKind.PRETRAIN, row["head_key"]: StageKind.HEAD}
+    kinds |= dict.fromkeys(json.loads(row["outcomes"]).values(), StageKind.ATTACK)
+    bits = {key: bits_of(stored(store, key, kind)) for key, kind in kinds.items()}
+    return bits, store.read(row["pretrain_key"], HISTORY), {name: row[name] for name in NUMBERS}
 
 
-def test_kill_9_at_any_moment_changes_no_bit(
+def targets(plan: Plan) -> dict[str, StageKind]:
+    """The stage of each kind that takes longest, in the order in which they run."""
+    heaviest = {stage.kind: key for key, stage in sorted(plan.stages.items(), key=lambda item: item[1].weight)}
+    return {heaviest[kind]: kind for kind in StageKind}
+
+
+def at_work(store: Store) -> dict[str, int]:
+    """The stages that have a checkpoint, and the number of the newest one."""
+    folders = (store.root / "checkpoints").glob("*")
+    numbers = {folder.name: [int(path.name.partition("-")[0]) for path in folder.iterdir()] for folder in folders}
+    return {key: max(own) for key, own in numbers.items() if own}
+
+
+def wait_for_checkpoint(store: Store, key: str, goal: int, since: float) -> None:
+    """Until a stage was taken up after a moment and has come so far, or is finished."""
+    lock = store.root / "locks" / f"{key}.lock"
+    wait_for(lambda: store.has(key) or (lock.exists() and lock.stat().st_mtime > since), every=0.005)
+    wait_for(lambda: store.has(key) or at_work(store).get(key, 0) >= goal, every=0.005)
+
+
+def test_kill_9_at_any_moment_of_any_stage_changes_no_bit(
     start: Any, make_sweep: Any, ran: Any, tmp_path: Path, images: str, steps: Path
 ) -> None:
-    method = write_trained(tmp_path)
-    moments, store = random.Random(0), Store(tmp_path / "runs")
-    for _ in range(MOMENTS):
+    method, draw, store = write_trained(tmp_path), random.Random(MOMENTS), Store(tmp_path / "runs")
+    sweep = make_sweep(methods=method, datasets=images, limit=None, protocols="slf-1", checkpoint_every=0)
+    plan, hits = plan_of(sweep), list[StageKind]()
+    for moment in range(MOMENTS):
+        began = time.time()
         process = start(method, "--seeds", "1", "--jobs", "1", "--checkpoint-every", "0s")
-        goal = len(lines(steps)) + moments.randint(1, max(1, 2 * STEPS // MOMENTS))
-        wait_for(lambda process=process, goal=goal: len(lines(steps)) >= goal or process.poll() is not None)
+        key, kind = list(targets(plan).items())[moment * len(StageKind) // MOMENTS]
+        ahead = draw.randint(0, CHECKPOINTS[kind] * len(StageKind) // MOMENTS)
+        wait_for_checkpoint(store, key, at_work(store).get(key, 0) + ahead, began)
+        time.sleep(draw.uniform(0, 0.1))
         kill(process, signal.SIGKILL)
-    sweep = make_sweep(methods=method, datasets=images, limit=None, protocols="slf-1")
+        found = {plan.stages[key].kind: number for key, number in at_work(store).items()}
+        hits += found
+        print("killed in", ", ".join(f"{kind} at checkpoint {number}" for kind, number in found.items()) or "nothing")
+    print("kills by kind of stage:", *(f"{count} {kind}" for kind, count in Counter(hits).items()))
+    assert hits
     assert ran(sweep).summary.ok
     assert STEPS <= len(lines(steps)) <= STEPS + MOMENTS
     os.environ.pop("STEPS")
@@ -88,7 +122,7 @@ def test_a_signal_ends_a_run_after_its_step_with_a_checkpoint(
     store = Store(tmp_path / "runs")
     (folder,) = (store.root / "checkpoints").iterdir()
     (content,) = store.checkpoints(folder.name)
-    position = decoded(content).facts["training"]
+    position = decoded(content).facts["stage"]
     assert position["epoch"] * STEPS // 3 + position["step"] == len(lines(steps))
     assert list((store.root / "failures").iterdir()) == []
 

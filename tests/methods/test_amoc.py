@@ -79,9 +79,10 @@ def stepped(
     query = net.f_q.parameters()
     optimiser = torch.optim.SGD(query, lr=0.1, momentum=config.momentum, weight_decay=config.weight_decay)
     for step in range(steps):
-        views = iter((golden["loss/xq"][step], golden["loss/xk"][step]))
+        views = golden["loss/xq"][step], golden["loss/xk"][step]
         noise = iter(golden["train/noise"][step].split(6))
-        monkeypatch.setattr(AMOC, "view", property(lambda self, views=views: lambda pixels, generator: next(views)))
+        made = SimpleNamespace(each=lambda *_, views=views: views)
+        monkeypatch.setattr(AMOC, "view", property(lambda self, made=made: made))
         monkeypatch.setattr(amoc, "uniform_start", lambda x, *_, noise=noise, **__: (x + next(noise)).clamp(0, 1))
         averages = Averages()
         batch = Batch(golden["loss/xq"][step], torch.arange(6), Randomness(0, "pretrain"), 0, step)

@@ -39,6 +39,9 @@ from bench.contract import Encoder, LabelledImages, Method, Passes, UnlabelledIm
 from bench.data.profiles import PROFILES
 from bench.data.sources import Limit, load, parse_source
 from bench.engine.loop import Averages, TrainingMethod, optimiser_update
+from bench.engine.signs import signs_of_life
+from bench.engine.state import TrainingState
+from bench.history import signs_in
 from bench.randomness import Randomness
 from bench.registry import Registry
 from bench.stages.pretrain import shuffled
@@ -108,9 +111,9 @@ class TestSettings:
         for name, about in type(scaled).model_fields.items():
             before, after = getattr(entry.config, name), getattr(scaled, name)
             if any(isinstance(mark, ScalesWithEpochs) for mark in about.metadata):
-                lengths = before if isinstance(before, tuple) else (before,)
-                scaled_lengths = after if isinstance(after, tuple) else (after,)
-                assert scaled_lengths == tuple(max(1, round(part * epochs / entry.config.epochs)) for part in lengths)
+                lengths = zip(before, after, strict=True) if isinstance(before, tuple) else [(before, after)]
+                for length, new in lengths:
+                    assert new == max(1, round(length * epochs / entry.config.epochs))
             else:
                 assert after == before
         assert entry.config.with_epochs(entry.config.epochs) == entry.config
@@ -358,6 +361,17 @@ class TestStep:
         assert any(gradient is not None for gradient in before.gradients.values()), "gradients of the step before"
         for name, gradient in before.gradients.items():
             assert (after.gradients[name] is None) if gradient is None else torch.equal(after.gradients[name], gradient)
+
+    def test_looking_at_it_after_an_epoch_leaves_no_trace(self, text: str) -> None:
+        prepared = Prepared(text)
+        prepared.step(0)
+        before = Trace.of(prepared.net)
+        state = TrainingState(prepared.net, prepared.optimiser)
+        seen = signs_of_life(prepared.method.export(prepared.net), state, prepared.images)
+        assert 0 < signs_in(seen)["spread"] < 2
+        after = Trace.of(prepared.net)
+        assert (before.state, before.modes, before.trainable) == (after.state, after.modes, after.trainable)
+        prepared.step(1)
 
     def test_it_draws_the_same_numbers_whatever_was_drawn_before(self, text: str) -> None:
         first, second = Prepared(text), Prepared(text)

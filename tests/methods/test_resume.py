@@ -17,7 +17,18 @@ from bench.executors.stop import Stop
 from bench.stages.pretrain import pretrain
 from bench.store import Store
 
-METHODS = ["simclr", "ncp[recluster_every=2]", "amoc[bank_size=64]", "deacl", "advcl"]
+METHODS = [
+    "simclr",
+    "ncp[recluster_every=2]",
+    "amoc[bank_size=140]",
+    "deacl",
+    "advcl",
+    "rocl",
+    "moco",
+    "acl",
+    "dynacl[reload_every=1]",
+    "dynacl-pp",
+]
 STEPS = 3
 """Of an epoch; there are two."""
 
@@ -37,7 +48,7 @@ def trained(text: str, store: Store, steps: int | None = None, every: float = 1e
         if done == steps:
             stop.receive(signal.SIGTERM)
 
-    keeper = Keeper(store, "k", "cpu", every, stop, history)
+    keeper = Keeper(store, "k", "cpu", every, stop, history, waits=True)
     encoder = pretrain(method, digits(), upstream_of(method, 0), 0, report, history.append, keeper)
     return bits(encoder), history
 

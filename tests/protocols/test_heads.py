@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bench.attacks.classifier import changes, state_of
-from bench.contract import Encoder, LabelledImages
+from bench.contract import Checkpoints, Encoder, LabelledImages, NoCheckpoints
 from bench.data.profiles import PROFILES, profile_of
 from bench.data.sources import DataSet
 from bench.data.views import HorizontalFlip, PaddedCrop, PadMode, pixels_of
-from bench.errors import BenchError, StageError
+from bench.errors import BenchError, Interrupted, StageError
 from bench.protocols.heads import (
     Curve,
     FittedHead,
@@ -28,6 +28,7 @@ from bench.protocols.heads import (
 )
 from bench.protocols.recipes import EncoderMode, HeadInit, HeadRecipe, Objective, protocol_of
 from bench.randomness import Randomness
+from tests.interruptions import Fragile, in_pieces
 
 CPU = torch.device("cpu")
 FIXED = HeadRecipe(rate_by_dataset={"digits": 0.1}, epochs=4, batch=16, milestones=(2, 3))
@@ -349,6 +350,76 @@ def test_progress_only_rises_and_ends_at_the_end(recipe: HeadRecipe) -> None:
     listen: Callable[[int, int, str], None] = lambda done, total, _: seen.append((done, total))  # noqa: E731
     fit_head(Pixels(), data(), recipe, replace(context(rate=0.1), report=listen))
     assert seen == sorted(seen) and seen[-1][0] == seen[-1][1]
+
+
+EVERY_KIND = pytest.mark.parametrize(
+    "recipe", [FIXED, GRID, ADVERSARIAL, DRIFTING], ids=["fixed", "grid", "adversarial", "train"]
+)
+
+
+class Mortal(Normed):
+    """An encoder that is interrupted in its forward pass."""
+
+    passes = 0
+    """Until the interruption; none at 0."""
+
+    def encode(self, x: Tensor) -> Tensor:
+        type(self).passes -= 1
+        if self.passes == 0:
+            raise Interrupted(15)
+        return super().encode(x)
+
+
+def fitted(recipe: HeadRecipe, seen: list[str], kind: type[Normed] = Normed) -> Callable[[Checkpoints], FittedHead]:
+    """The fit as a function of its checkpoints; `seen` takes its progress."""
+    report = lambda done, total, text: seen.append(f"{done}/{total} {text}")  # noqa: E731
+    return lambda checkpoints: fit_head(
+        kind(), data(), recipe, replace(context(rate=0.1), report=report, checkpoints=checkpoints)
+    )
+
+
+def bits(head: FittedHead) -> object:
+    """All that a fit leaves behind."""
+    state = {name: value.tolist() for name, value in (head.encoder_state or {}).items()}
+    return head.weight.tolist(), head.bias.tolist(), head.rate, head.curve, head.at_edge, state
+
+
+@EVERY_KIND
+@pytest.mark.parametrize("states", [1, 3])
+def test_a_fit_that_is_interrupted_goes_on_after_its_last_epoch(recipe: HeadRecipe, states: int) -> None:
+    once, again = list[str](), list[str]()
+    straight = fitted(recipe, once)(NoCheckpoints())
+    resumed, lives = in_pieces(fitted(recipe, again), states)
+    assert bits(resumed) == bits(straight)
+    assert again == once
+    assert lives > 4 / states
+
+
+@pytest.mark.parametrize("recipe", [ADVERSARIAL, DRIFTING], ids=["adversarial", "train"])
+def test_a_fit_that_is_interrupted_within_an_epoch_keeps_the_epochs_before(
+    recipe: HeadRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    straight, patience, again = fitted(recipe, [])(NoCheckpoints()), iter(range(3, 1000, 20)), list[str]()
+    work = fitted(recipe, again, Mortal)
+
+    def mortal(checkpoints: Checkpoints) -> FittedHead:
+        monkeypatch.setattr(Mortal, "passes", next(patience))
+        return work(checkpoints)
+
+    resumed, lives = in_pieces(mortal, None)
+    assert bits(resumed) == bits(straight)
+    assert lives > 1
+    assert again == [f"{epoch}/4 epoch {epoch}/4" for epoch in range(1, 5)]
+
+
+def test_a_rate_that_was_chosen_is_not_chosen_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    once, again = list[str](), list[str]()
+    checkpoints = Fragile(None, states=GRID.epochs + 1)  # One epoch after the choice.
+    with pytest.raises(Interrupted):
+        fitted(GRID, once)(checkpoints)
+    monkeypatch.setattr(LinearHeads, "accuracies", None)
+    fitted(GRID, again)(Fragile(checkpoints.content, None))
+    assert [text.split()[0] for text in once + again] == [f"{done}/8" for done in range(1, 9)]
 
 
 class TestOwnHead:

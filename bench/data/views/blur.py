@@ -6,10 +6,11 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from bench.data.views.operation import (
     Operation,
+    Source,
     Strength,
     between,
     check_order,
@@ -52,7 +53,7 @@ class GaussianBlur(Operation[BlurDraw]):
         """Taps along an axis of `side` pixels: an odd number, at most 2 side - 1, as far as one reflection reaches."""
         return 2 * self._radius(side) + 1
 
-    def draw(self, shape: torch.Size, generator: Generator) -> BlurDraw:
+    def draw(self, shape: torch.Size, generator: Source) -> BlurDraw:
         """Sigma uniform in its range."""
         sigma = between(*self.sigma, uniforms(shape[0], generator=generator))
         return BlurDraw(sigma, chosen(self.p, shape[0], generator))

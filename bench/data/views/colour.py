@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from bench.data.views.operation import (
     Operation,
+    Source,
     Strength,
     between,
     check_range,
     chosen,
     per_image,
-    tensor_of,
     uniforms,
     where_chosen,
 )
@@ -72,33 +72,28 @@ class ColourJitter(Operation[JitterDraw]):
         check_range("the strength of hue", self.hue, 0, 0.5)
         check_range("the probability of colour jitter", self.p, 0, 1)
 
-    def draw(self, shape: torch.Size, generator: Generator) -> JitterDraw:
+    def draw(self, shape: torch.Size, generator: Source) -> JitterDraw:
         """Four independent strengths and one of the 24 orders, all equally likely."""
         brightness, contrast, saturation, hue = uniforms(len(Adjustment), shape[0], generator=generator)
-        hue_strength = tensor_of(self.hue, generator.device)
         return JitterDraw(
-            order=uniforms(shape[0], len(Adjustment), generator=generator).argsort(dim=1),
+            order=uniforms(shape[0], len(Adjustment), generator=generator, images=0).argsort(dim=1),
             brightness=_factor(self.brightness, brightness),
             contrast=_factor(self.contrast, contrast),
             saturation=_factor(self.saturation, saturation),
-            hue=between(-hue_strength, hue_strength, hue),
+            hue=between(-self.hue, self.hue, hue),
             applied=chosen(self.p, shape[0], generator),
         )
 
     def apply(self, pixels: Tensor, drawn: JitterDraw) -> Tensor:
         """[B, 3, H, W] -> [B, 3, H, W]."""
-        strengths = torch.stack([drawn.brightness, drawn.contrast, drawn.saturation, drawn.hue], dim=1)
-        factors = strengths.gather(1, drawn.order)
         # Hue is the dear one: made once, between the blends that come before it and those that come after it.
-        hue_turn = (drawn.order == Adjustment.HUE).to(torch.uint8).argmax(dim=1)
+        before, after = blends(drawn)
         jittered = pixels
-        for turn in range(3):
-            factor = torch.where(turn < hue_turn, factors[:, turn], 1)
-            jittered = blend(jittered, drawn.order[:, turn], factor)
+        for shares in before:
+            jittered = blend(jittered, *shares)
         jittered = adjust_hue(jittered, drawn.hue)
-        for turn in range(1, 4):
-            factor = torch.where(turn > hue_turn, factors[:, turn], 1)
-            jittered = blend(jittered, drawn.order[:, turn], factor)
+        for shares in after:
+            jittered = blend(jittered, *shares)
         return where_chosen(drawn.applied, jittered, pixels)
 
 
@@ -111,7 +106,7 @@ class Grayscale(Operation[Tensor]):
     def __post_init__(self) -> None:
         check_range("the probability of grayscale", self.p, 0, 1)
 
-    def draw(self, shape: torch.Size, generator: Generator) -> Tensor:
+    def draw(self, shape: torch.Size, generator: Source) -> Tensor:
         """Bool [B]: which images lose their colour."""
         return chosen(self.p, shape[0], generator)
 
@@ -122,43 +117,60 @@ class Grayscale(Operation[Tensor]):
 
 def luma(pixels: Tensor) -> Tensor:
     """[B, 3, H, W] -> [B, 1, H, W] by the weights of ITU-R BT.601."""
-    red, green, blue = pixels.unbind(dim=1)
-    return (0.2989 * red + 0.587 * green + 0.114 * blue).unsqueeze(1)
+    red, green, blue = torch.split(pixels, 1, dim=1)
+    return (0.2989 * red).add_(green, alpha=0.587).add_(blue, alpha=0.114)
 
 
-def blend(pixels: Tensor, adjustment: Tensor, factor: Tensor) -> Tensor:
-    """Brightness, contrast or saturation, each a step from an anchor (black, the mean luma, the luma) by a factor.
+Shares = tuple[Tensor, Tensor, Tensor]
+"""What a blend takes of an image, of its mean luma and of its luma; each [B, 1, 1, 1]."""
 
-    `adjustment` [B] names which of the three an image gets; a `factor` [B] of 1 leaves it as it is.
+
+def blends(drawn: JitterDraw) -> tuple[list[Shares], list[Shares]]:
+    """The shares of the three blends that may come before hue, and of the three that may come after it.
+
+    A blend that stands on the other side of an image's hue takes 1, 0 and 0, which leaves the image as it is.
     """
-    grey = luma(pixels)
-    mean = grey.mean(dim=(2, 3), keepdim=True)
-    even = torch.where(per_image(adjustment == Adjustment.CONTRAST), mean, 0)
-    anchor = torch.where(per_image(adjustment == Adjustment.SATURATION), grey, even)
-    return torch.lerp(anchor, pixels, per_image(factor)).clamp_(0, 1)
+    strengths = torch.stack([drawn.brightness, drawn.contrast, drawn.saturation, drawn.hue], dim=1)
+    turns = torch.arange(len(Adjustment), device=strengths.device)
+    hue_turn = (drawn.order == Adjustment.HUE).to(torch.uint8).argmax(dim=1, keepdim=True)
+    early, late = turns[:-1] < hue_turn, turns[1:] > hue_turn
+    factors = strengths.gather(1, drawn.order)
+    own = torch.where(torch.cat([early, late], dim=1), torch.cat([factors[:, :-1], factors[:, 1:]], dim=1), 1)
+    order = torch.cat([drawn.order[:, :-1], drawn.order[:, 1:]], dim=1)
+    mean, grey = ((1 - own) * (order == kind) for kind in (Adjustment.CONTRAST, Adjustment.SATURATION))
+    shares = list(zip(*(part[..., None, None, None].unbind(dim=1) for part in (own, mean, grey)), strict=True))
+    return shares[:3], shares[3:]
+
+
+def blend(pixels: Tensor, own: Tensor, mean: Tensor, grey: Tensor) -> Tensor:
+    """Brightness, contrast or saturation: from black, the mean luma or the luma towards the image and beyond it."""
+    light = luma(pixels)
+    anchor = torch.addcmul(mean * light.mean(dim=(2, 3), keepdim=True), grey, light)
+    return torch.addcmul(anchor, own, pixels).clamp_(0, 1)
 
 
 def adjust_hue(pixels: Tensor, shift: Tensor) -> Tensor:
     """Turns the colour wheel by `shift` [B] turns; value and saturation stay.
 
-    In hue h (in sixths of a turn), each channel is a trapezoid between the smallest and the largest of the three, so
-    the way through HSV needs neither its saturation nor its six cases.
+    In sixths of a turn, red, green and blue stand at 0, 2 and -2. A channel has the largest value of the three within
+    one sixth of its own hue and the smallest beyond two, so the way through HSV needs neither its saturation nor its
+    six cases. With channels r, g, b stretched to [0, 1], a hue is 1 + g + b - r away from red, on green's side where
+    g > b.
     """
-    red, green, blue = pixels.unbind(dim=1)
-    largest, smallest = pixels.amax(dim=1), pixels.amin(dim=1)
+    red, green, blue = torch.split(pixels, 1, dim=1)
+    largest, smallest = pixels.amax(dim=1, keepdim=True), pixels.amin(dim=1, keepdim=True)
     chroma = largest - smallest
     # The hue of a grey pixel is arbitrary: its chroma is 0.
     divisor = chroma.clamp(min=torch.finfo(chroma.dtype).tiny)
-    hue = torch.where(
-        largest == red,
-        (green - blue) / divisor,
-        torch.where(largest == green, 2 + (blue - red) / divisor, 4 + (red - green) / divisor),
-    )
-    hue = (hue + 6 * shift[:, None, None]).remainder_(6)
-    levels = torch.stack([(hue - 3).abs() - 1, 2 - (hue - 2).abs(), 2 - (hue - 4).abs()], dim=1)
-    return levels.clamp_(0, 1).mul_(chroma[:, None]).add_(smallest[:, None])
+    from_red = (chroma - smallest).sub_(red).add_(green).add_(blue).div_(divisor)
+    hue = from_red.copysign_(green - blue).add_(per_image(6 * shift))
+    hue.sub_((hue / 6).round_(), alpha=6)  # Back to -3 .. 3; `remainder` is not vectorised.
+    primaries = 2 * ((torch.arange(3, device=shift.device) + 1) % 3 - 1)[:, None, None]
+    away = torch.sub(hue, primaries, out=torch.empty_like(pixels)).abs_()
+    opposite = away.sub_(3).abs_()  # Away from the hue that lies opposite: 3 at the channel's own.
+    return torch.addcmul(largest - 2 * chroma, opposite.clamp_(1, 2), chroma)
 
 
 def _factor(strength: Strength, share: Tensor) -> Tensor:
-    strength = tensor_of(strength, share.device)
-    return between((1 - strength).clamp(min=0), 1 + strength, share)
+    low = (1 - strength).clamp(min=0) if isinstance(strength, Tensor) else max(0.0, 1 - strength)
+    return between(low, 1 + strength, share)

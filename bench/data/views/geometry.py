@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 from torch.nn import functional
 
 from bench.data.views.operation import (
     Operation,
+    Source,
     Strength,
     between,
     check_order,
@@ -62,7 +63,7 @@ class RandomResizedCrop(Operation[Boxes]):
         check_order("a crop's ratio", self.ratio)
         check_range("a crop's size", 1 if self.size is None else self.size, 1)
 
-    def draw(self, shape: torch.Size, generator: Generator) -> Boxes:
+    def draw(self, shape: torch.Size, generator: Source) -> Boxes:
         """The first of ten boxes that fits into the image, at a uniform place; else the largest central one."""
         batch, _, image_height, image_width = shape
         height, width, fallback = self._sides(batch, image_height, image_width, generator)
@@ -87,7 +88,7 @@ class RandomResizedCrop(Operation[Boxes]):
         return resample(pixels, rows, columns)
 
     def _sides(
-        self, batch: int, image_height: int, image_width: int, generator: Generator
+        self, batch: int, image_height: int, image_width: int, generator: Source
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Height and width of each box, int64 [B], and whether it is the fallback, bool [B]."""
         area_share, ratio_share = uniforms(2, TRIES, batch, generator=generator)
@@ -96,12 +97,13 @@ class RandomResizedCrop(Operation[Boxes]):
         height, width = (area / ratio).sqrt().round(), (area * ratio).sqrt().round()
         fits = (height > 0) & (height <= image_height) & (width > 0) & (width <= image_width)
 
-        # The fallback stands in the last row, where argmax (the first maximum) looks when nothing fits.
+        # argmax is the first maximum: the first box that fits, if any does.
+        first = fits.to(torch.uint8).argmax(dim=0, keepdim=True)
+        none = fits.logical_not_().all(dim=0)
         last_height, last_width = self._fallback(image_height, image_width)
-        height = functional.pad(height, (0, 0, 0, 1), value=last_height)
-        width = functional.pad(width, (0, 0, 0, 1), value=last_width)
-        first = functional.pad(fits.to(torch.uint8), (0, 0, 0, 1), value=1).argmax(dim=0, keepdim=True)
-        return height.gather(0, first)[0].long(), width.gather(0, first)[0].long(), first[0] == TRIES
+        height = torch.where(none, last_height, height.gather(0, first)[0])
+        width = torch.where(none, last_width, width.gather(0, first)[0])
+        return height.long(), width.long(), none
 
     def _fallback(self, height: int, width: int) -> tuple[int, int]:
         """The largest box of the image whose ratio is allowed."""
@@ -146,7 +148,7 @@ class PaddedCrop(Operation[Offsets]):
     def __post_init__(self) -> None:
         check_range("a crop's padding", self.padding)
 
-    def draw(self, shape: torch.Size, generator: Generator) -> Offsets:
+    def draw(self, shape: torch.Size, generator: Source) -> Offsets:
         """Corners in 0 .. 2 padding along each axis, all equally likely."""
         top, left = integers(2 * self.padding + 1, uniforms(2, shape[0], generator=generator))
         return Offsets(top, left)
@@ -180,7 +182,7 @@ class HorizontalFlip(Operation[Tensor]):
     def __post_init__(self) -> None:
         check_range("a flip's probability", self.p, 0, 1)
 
-    def draw(self, shape: torch.Size, generator: Generator) -> Tensor:
+    def draw(self, shape: torch.Size, generator: Source) -> Tensor:
         """Bool [B]: which images are flipped."""
         return chosen(self.p, shape[0], generator)
 

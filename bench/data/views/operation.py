@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 
@@ -17,11 +19,31 @@ Strength = float | Tensor
 DrawT = TypeVar("DrawT")
 
 
+@dataclass(frozen=True)
+class Generators:
+    """A generator per view of a batch that holds several views, one after the other.
+
+    Attributes:
+        each: the views' own, all on one device.
+    """
+
+    each: tuple[Generator, ...]
+
+    @property
+    def device(self) -> torch.device:
+        """Where they draw."""
+        return self.each[0].device
+
+
+Source = Generator | Generators
+"""Where an operation's random numbers come from."""
+
+
 class Operation(ABC, Generic[DrawT]):
     """A random operation on a batch of pixels: a sampling law and what is done with the sample."""
 
     @abstractmethod
-    def draw(self, shape: torch.Size, generator: Generator) -> DrawT:
+    def draw(self, shape: torch.Size, generator: Source) -> DrawT:
         """One set of parameters per image of a batch of `shape` [B, 3, H, W], on the generator's device."""
 
     @abstractmethod
@@ -30,22 +52,33 @@ class Operation(ABC, Generic[DrawT]):
 
     def __call__(self, pixels: Tensor, generator: Generator) -> Tensor:
         """Draw, then apply. `pixels` and `generator` live on one device."""
-        # Mixed precision belongs to the network: bfloat16 cannot tell 8-bit pixels apart.
-        with torch.autocast(pixels.device.type, enabled=False):
-            return self.apply(pixels, self.draw(pixels.shape, generator))
+        return Views(self)(pixels, generator)
 
 
 class Views:
-    """Operations one after another; called once per view that a step needs."""
+    """Operations one after another; called once per step, for all views that it needs."""
 
     def __init__(self, *operations: Operation[Any]) -> None:
         self.operations = operations
 
     def __call__(self, pixels: Tensor, generator: Generator) -> Tensor:
         """[B, 3, H, W] in [0, 1] -> the same range, every image by its own draw; `pixels` is left as it is."""
-        for operation in self.operations:
-            pixels = operation(pixels, generator)
-        return pixels
+        return self.each(pixels, generator)[0]
+
+    def each(self, pixels: Tensor, *generators: Generator) -> tuple[Tensor, ...]:
+        """A view per generator, as so many calls would make them, in half the time: small operations cost their start.
+
+        Args:
+            pixels: [B, 3, H, W] in [0, 1], left as they are.
+            generators: on the pixels' device.
+        """
+        source = Generators(generators)
+        views = pixels if len(generators) == 1 else pixels.repeat(len(generators), 1, 1, 1)
+        # Mixed precision belongs to the network: bfloat16 cannot tell 8-bit pixels apart.
+        with torch.autocast(pixels.device.type, enabled=False):
+            for operation in self.operations:
+                views = operation.apply(views, operation.draw(views.shape, source))
+        return views.chunk(len(generators))
 
     def __repr__(self) -> str:
         return f"Views({', '.join(map(repr, self.operations))})"
@@ -56,15 +89,28 @@ def pixels_of(images: Tensor) -> Tensor:
     return images.to(torch.float32) / 255
 
 
-def uniforms(*shape: int, generator: Generator) -> Tensor:
-    """Draws from U[0, 1) on the generator's device."""
-    return torch.rand(shape, generator=generator, device=generator.device)
+def uniforms(*shape: int, generator: Source, images: int = -1) -> Tensor:
+    """Draws from U[0, 1) on the generator's device.
+
+    Args:
+        shape: of the result.
+        generator: where there are several, each makes the draws of its own view, whatever the others draw.
+        images: the axis of `shape` along which the batch lies.
+    """
+    if isinstance(generator, Generator):
+        return torch.rand(shape, generator=generator, device=generator.device)
+    own = list(shape)
+    own[images] //= len(generator.each)
+    return torch.cat([torch.rand(own, generator=one, device=one.device) for one in generator.each], dim=images)
 
 
 def between(low: Strength, high: Strength, share: Tensor) -> Tensor:
     """Maps shares in [0, 1) to [low, high): a uniform share becomes a draw from U(low, high)."""
-    start = tensor_of(low, share.device)
-    return start + (tensor_of(high, share.device) - start) * share
+    if isinstance(low, Tensor) or isinstance(high, Tensor):
+        start = tensor_of(low, share.device)
+        return start + (tensor_of(high, share.device) - start) * share
+    first = np.float32(low)  # In float32 as above, so that floats and tensors give the same bits.
+    return share.mul(float(np.float32(high) - first)).add_(float(first))
 
 
 def integers(count: Tensor | int, share: Tensor) -> Tensor:
@@ -72,14 +118,17 @@ def integers(count: Tensor | int, share: Tensor) -> Tensor:
     return (share * count).floor().long()
 
 
-def chosen(p: Strength, batch: int, generator: Generator) -> Tensor:
+def chosen(p: Strength, batch: int, generator: Source) -> Tensor:
     """Bool [batch]: True with probability `p`, image by image."""
-    return uniforms(batch, generator=generator) < tensor_of(p, generator.device)
+    return uniforms(batch, generator=generator) < p
 
 
 def where_chosen(applied: Tensor, changed: Tensor, pixels: Tensor) -> Tensor:
-    """The changed images where `applied` [B], the others untouched to the last bit."""
-    return torch.where(per_image(applied), changed, pixels)
+    """The changed images where `applied` [B], the others untouched to the last bit.
+
+    `lerp` is exact at both ends, and unlike `where` it is vectorised.
+    """
+    return torch.lerp(pixels, changed, per_image(applied.to(pixels.dtype)))
 
 
 def per_image(values: Tensor) -> Tensor:
@@ -88,7 +137,7 @@ def per_image(values: Tensor) -> Tensor:
 
 
 def tensor_of(strength: Strength, device: torch.device) -> Tensor:
-    """A strength as a 0-dim tensor, so that floats and tensors give the same bits."""
+    """A strength as a 0-dim float32 tensor."""
     if isinstance(strength, Tensor):
         return strength
     # A fill runs on the device; torch.tensor(strength, device=...) copies from the host, which no CUDA graph allows.
