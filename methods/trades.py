@@ -12,7 +12,6 @@ from typing import Annotated
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
 from bench.attacks.pgd import ascend, undisturbed, uniform_start
 from bench.config import Count, EpochLength, NonNegative, ScalesWithEpochs
@@ -20,6 +19,7 @@ from bench.contract import Passes
 from bench.engine.loop import Batch, Update
 from bench.models.encoder import ResNetEncoder
 from bench.models.resnet import Architecture
+from methods.parts.losses import divergence, trades
 from methods.parts.supervised import AdversarialConfig, AdversarialTraining
 
 
@@ -72,24 +72,15 @@ class TRADES(AdversarialTraining[TRADESConfig]):
         """L(f(x), y) + L(f(x), f(x + delta)) / lambda, Eq. (5) of Zhang et al.; each a batch-norm batch of its own."""
         x = self.view(batch)
         x_adv = self.perturb(net, x, batch)
-        clean, perturbed = net.logits(x), net.logits(x_adv)
-        natural = cross_entropy(clean, batch.labels)
-        robust = divergence(perturbed, clean) / len(x)
-        update(natural + self.config.beta * robust, natural=natural, robust=robust)
+        update(trades(net.logits(x), net.logits(x_adv), batch.labels, self.config.beta))
 
     def perturb(self, net: ResNetEncoder, x: Tensor, batch: Batch) -> Tensor:
         """x + delta that maximises the divergence from the predictions for x, in eval mode."""
         start = STARTS[self.config.start](x, self.config.eps, batch.generator("attack"))
         with undisturbed(net):
             with torch.no_grad():
-                clean = net.logits(x)
-            return ascend(lambda x_adv: divergence(net.logits(x_adv), clean), x, start, self.config.attack)
-
-
-def divergence(perturbed: Tensor, clean: Tensor) -> Tensor:
-    """KL(p || q), summed over a batch, of predictions p for clean and q for perturbed images; from logits [B, C]."""
-    p, q = log_softmax(clean, dim=1), log_softmax(perturbed, dim=1)
-    return kl_div(q, p, reduction="sum", log_target=True)
+                natural = net.logits(x)
+            return ascend(lambda x_adv: divergence(natural, net.logits(x_adv)), x, start, self.config.attack)
 
 
 def gaussian_start(x: Tensor, _: float, generator: torch.Generator) -> Tensor:

@@ -233,7 +233,6 @@ def _head(job: Job, store: Store, bench: Bench) -> Compute:
         result = {"rate": fitted.rate, "curve": fitted.curve, "at_edge": fitted.at_edge, "images": images}
         return Product(tensors, result, earlier=keeper.earlier)
 
-
     return compute
 
 

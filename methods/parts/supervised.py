@@ -111,9 +111,4 @@ class AdversarialTraining(Supervised[AdversarialConfigT]):
         """x + delta that maximises the cross-entropy in eval mode."""
         start = uniform_start(x, self.config.eps, batch.generator("attack"), clip=True)
         with undisturbed(net):
-            return ascend(
-                lambda x_adv: cross_entropy(net.logits(x_adv), batch.labels, reduction="sum"),
-                x,
-                start,
-                self.config.attack,
-            )
+            return ascend(lambda x: cross_entropy(net.logits(x), batch.labels), x, start, self.config.attack)

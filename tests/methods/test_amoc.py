@@ -70,6 +70,13 @@ def network(golden: dict[str, Tensor]) -> AMOCState:
     return net.train()
 
 
+def see(monkeypatch: pytest.MonkeyPatch, golden: dict[str, Tensor], step: int = 0) -> None:
+    """From now on, `view` makes the golden views of this step."""
+    views = golden["loss/xq"][step], golden["loss/xk"][step]
+    made = SimpleNamespace(each=lambda *_: views)
+    monkeypatch.setattr(AMOC, "view", property(lambda self: made))
+
+
 def stepped(
     monkeypatch: pytest.MonkeyPatch, golden: dict[str, Tensor], variant: Variant, steps: int
 ) -> Iterator[AMOCState]:
@@ -79,10 +86,8 @@ def stepped(
     query = net.f_q.parameters()
     optimiser = torch.optim.SGD(query, lr=0.1, momentum=config.momentum, weight_decay=config.weight_decay)
     for step in range(steps):
-        views = golden["loss/xq"][step], golden["loss/xk"][step]
         noise = iter(golden["train/noise"][step].split(6))
-        made = SimpleNamespace(each=lambda *_, views=views: views)
-        monkeypatch.setattr(AMOC, "view", property(lambda self, made=made: made))
+        see(monkeypatch, golden, step)
         monkeypatch.setattr(amoc, "uniform_start", lambda x, *_, noise=noise, **__: (x + next(noise)).clamp(0, 1))
         averages = Averages()
         batch = Batch(golden["loss/xq"][step], torch.arange(6), Randomness(0, "pretrain"), 0, step)
@@ -154,8 +159,7 @@ def test_three_batches_of_a_branch_are_the_official_ones(
     net, name = network(golden), f"loss/{OFFICIAL[branch]}"
     method = AMOC(AMOCConfig(branches=branch, variant=Variant.RELEASE, momentum_encoder=1.0))
     for call in range(3):
-        views = iter((golden["loss/xq"][call], golden["loss/xk"][call]))
-        monkeypatch.setattr(AMOC, "view", property(lambda self, views=views: lambda pixels, generator: next(views)))
+        see(monkeypatch, golden, call)
         given = {Half.QUERY: golden["loss/xq_adv"][call], Half.KEY: golden["loss/xk_adv"][call]}
         moved = [given[half] for half in ROLES[branch].attacked]
         monkeypatch.setattr(AMOC, "perturb", lambda *_, moved=moved: torch.cat(moved))
@@ -223,8 +227,7 @@ def test_paper_remembers_the_attacked_key_by_the_updated_key_encoder(
 ) -> None:
     """AAA in the order of Algorithm 1: a bank holds what the key encoder says after its update."""
     net, given = network(golden), golden["loss/xk_adv"][0]
-    views = iter((golden["loss/xq"][0], golden["loss/xk"][0]))
-    monkeypatch.setattr(AMOC, "view", property(lambda self: lambda pixels, generator: next(views)))
+    see(monkeypatch, golden)
     monkeypatch.setattr(AMOC, "perturb", lambda *_: torch.cat([golden["loss/xq_adv"][0], given]))
     config = AMOCConfig(branches=Branches.AAA, momentum_encoder=0.5)
     optimiser = torch.optim.SGD(net.f_q.parameters(), lr=0.1)
