@@ -37,6 +37,7 @@ class ALP(AdversarialTraining[ALPConfig]):
     summary = "ALP: supervised adversarial training with logit pairing"
     Config = ALPConfig
     PAPER = {"cifar10": ALPConfig(), "cifar100": ALPConfig()}
+    # PGD-AT's, so that the two differ in the loss alone.
     QUICK = {
         "digits": ALPConfig(
             architecture=Architecture.SMALL,

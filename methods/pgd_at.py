@@ -34,6 +34,7 @@ class PGDAT(AdversarialTraining[PGDATConfig]):
     summary = "PGD-AT: supervised adversarial training"
     Config = PGDATConfig
     PAPER = {"cifar10": PGDATConfig(), "cifar100": PGDATConfig()}
+    # Budget and rate chosen on the held-out slice (tests/studies/held_out.py --protocol own-1).
     QUICK = {
         "digits": PGDATConfig(
             architecture=Architecture.SMALL,

@@ -35,6 +35,7 @@ class Standard(Supervised[StandardConfig]):
     summary = "standard training on labels: undefended"
     Config = StandardConfig
     PAPER = {"cifar10": StandardConfig(), "cifar100": StandardConfig()}
+    # PGD-AT's schedule, so that the two differ in the attack alone.
     QUICK = {
         "digits": StandardConfig(
             architecture=Architecture.SMALL, epochs=20, milestones=(15, 18), crop_padding=1, flip_probability=0.0

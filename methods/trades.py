@@ -52,6 +52,7 @@ class TRADES(AdversarialTraining[TRADESConfig]):
     summary = "TRADES: supervised trade-off of accuracy and robustness"
     Config = TRADESConfig
     PAPER = {"cifar10": TRADESConfig(), "cifar100": TRADESConfig()}
+    # PGD-AT's; the budget chosen on the held-out slice (tests/studies/held_out.py --protocol own-1).
     QUICK = {
         "digits": TRADESConfig(
             architecture=Architecture.SMALL,
