@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.layout import borderless
-from bench.config import Execution, Precision
 from bench.errors import BenchError, unknown
+from bench.execution import Execution, Precision
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from bench.attacks.watch import attacks_seen
-from bench.config import Execution
 from bench.contract import Encoder
 from bench.engine.state import PLAIN, TrainingState
+from bench.execution import Execution
 from bench.randomness import Randomness
 
 WARM_UP = 3

@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass, replace
 from statistics import median
 from typing import Any
 
-from bench.config import Execution, Precision
 from bench.contract import Passes
 from bench.data.profiles import DataProfile
 from bench.engine.conditions import Conditions
 from bench.engine.memory import forget_peak_memory, held_memory_mb, peak_memory_mb
+from bench.execution import Execution, Precision
 from bench.grammar import Spec
 from bench.perf.arithmetic import Bare, Rates, Round, Speed, Work, speed
 from bench.perf.breakdown import Part, breakdown

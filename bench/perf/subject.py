@@ -15,7 +15,6 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
-from bench.config import Execution
 from bench.contract import Encoder, LabelledImages, Method, Run, UnlabelledImages
 from bench.data.profiles import DataProfile
 from bench.data.views import Views
@@ -23,6 +22,7 @@ from bench.engine.capture import WARM_UP, Steps, compile_encoders, graphs_for, r
 from bench.engine.loop import TrainingMethod, set_learning_rate, steps_of, take
 from bench.engine.state import TrainingState
 from bench.errors import BenchError
+from bench.execution import Execution
 from bench.grammar import Spec, parse_spec
 from bench.randomness import Randomness
 from bench.registry import Registry, resolve

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from bench.config import Execution, MethodConfig
+from bench.config import MethodConfig
 from bench.contract import (
     Checkpoints,
     Encoder,
@@ -20,6 +20,7 @@ from bench.contract import (
     UnlabelledImages,
 )
 from bench.errors import StageError
+from bench.execution import Execution
 from bench.randomness import Randomness
 
 

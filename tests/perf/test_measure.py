@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from bench.config import Execution
 from bench.data.profiles import profile_of
-from bench.engine.conditions import Conditions, Precision
+from bench.engine.conditions import Conditions
+from bench.execution import Execution, Precision
 from bench.grammar import parse_spec
 from bench.perf.breakdown import Part
 from bench.perf.measure import Bench, measured
