@@ -56,6 +56,7 @@ class Site:
         checkpoint_every: seconds from one checkpoint of a stage to the next.
         tensorboard: whether pre-trainings write event files.
         execution: of a pre-training's steps; resolved.
+        deterministic: whether kernels are deterministic on a GPU, too.
     """
 
     out: Path
@@ -66,10 +67,11 @@ class Site:
     checkpoint_every: float = 120.0
     tensorboard: bool = False
     execution: Execution = Execution.EAGER
+    deterministic: bool = False
 
     def settled(self, precision: Precision = Precision.FP32) -> AbstractContextManager[None]:
-        """Inside, bits depend on the recipe alone: threads pinned, deterministic kernels on the CPU, its precision."""
-        return Conditions(self.device, precision, self.device == "cpu", self.threads).hold()
+        """Inside, bits depend on the recipe alone on a CPU, and on a GPU where that is asked for: threads pinned."""
+        return Conditions(self.device, precision, self.deterministic or self.device == "cpu", self.threads).hold()
 
 
 @dataclass(frozen=True)
