@@ -100,6 +100,8 @@ def _settings(method: type[Method[Any]]) -> dict[str, MethodConfig]:
 
 
 def _cost(method: type[Method[Any]]) -> str:
+    if not method.trains:
+        return "0"
     for config in _settings(method).values():
         if passes := method(config).passes():
             return f"{passes.total:g}"
