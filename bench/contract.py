@@ -11,9 +11,10 @@ from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 import torch
 from torch import Tensor, nn
 
-from bench.config import Execution, MethodConfig
+from bench.config import MethodConfig
 from bench.data.profiles import DataProfile
 from bench.errors import unknown
+from bench.execution import Execution
 from bench.randomness import Randomness
 
 

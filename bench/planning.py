@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from bench.attacks.threats import AttackKind, AttackSpec
 from bench.closure import PROJECT_SOURCES, Sources, Target, closure
-from bench.config import MethodConfig, Precision, TrainingConfig
+from bench.config import MethodConfig, TrainingConfig
 from bench.data.limits import Limit
 from bench.data.loading import NOT_HERE, DataFacts, data_facts, pool_facts
 from bench.data.profiles import DataProfile
 from bench.data.sources import parse_sources
 from bench.errors import BenchError
+from bench.execution import Precision
 from bench.grammar import Spec, expand, parse_spec, parse_specs
 from bench.keys import digest
 from bench.plan import Cell, DataRef, MethodRef, Plan, Seeds, Stage, StageKind, Task

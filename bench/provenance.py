@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from bench.config import Execution
+from bench.execution import Execution
 from bench.keys import PROJECT
 
 MEMORY_FORMAT = "channels_last"

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from bench.config import Execution, Precision
 from bench.errors import BenchError, unknown
+from bench.execution import Execution, Precision
 from bench.validation import validated
 
 

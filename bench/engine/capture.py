@@ -14,15 +14,15 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from bench.attacks.watch import attacks_seen
-from bench.config import Execution
 from bench.contract import Encoder
 from bench.engine.state import PLAIN, TrainingState
+from bench.execution import Execution
 from bench.randomness import Randomness
 
 WARM_UP = 3
@@ -31,7 +31,8 @@ own advice for captures with a backward pass (docs, CUDA semantics, whole-networ
 VARIANTS = 64
 """Of a compiled network, where torch allows eight: routes, modes, frozen or not, for each network of a method."""
 
-Action = Callable[[], None]
+Action = Callable[[], object]
+CallT = TypeVar("CallT", bound=Callable[..., object])
 
 
 class Axis(StrEnum):
@@ -163,12 +164,12 @@ def graphs_for(execution: Execution, device: torch.device) -> Graphs | None:
     return CudaGraphs(device) if captured else None
 
 
-def replayed(action: Action, graphs: Graphs) -> Action:
-    """`action`, which draws nothing and whose inputs stay where they are, as the replay of a graph: to be timed."""
+def replayed(action: Action, graphs: Graphs, generators: Sequence[torch.Generator] = ()) -> Action:
+    """`action`, whose inputs stay where they are and which draws from `generators`, as a graph's replay, for timing."""
     with graphs.aside():
         for _ in range(WARM_UP):
             action()
-    return graphs.capture(action, ())
+    return graphs.capture(action, generators)
 
 
 @dataclass(frozen=True)
@@ -351,15 +352,25 @@ def reason(error: BaseException) -> str:
 
 
 def compiled(net: nn.Module, steps: Steps) -> Steps:
-    """`steps` with the networks inside every encoder of `net` compiled, in place; state_dicts stay the same.
+    """`steps` with the networks inside every encoder of `net` compiled, in place; state_dicts stay the same."""
+    compile_encoders(net)
+    return roomy(steps.__call__)
+
+
+def compile_encoders(net: nn.Module) -> None:
+    """Compile the networks inside every encoder of `net`, when they are first called.
 
     Normalisation and choice of the route stay outside. Static shapes: a second batch size is a second compilation.
     """
-    import torch._dynamo as dynamo
-
     for encoder in (part for part in net.modules() if isinstance(part, Encoder)):
         for network in encoder.children():
             if any(True for _ in network.parameters()):
                 network.compile(dynamic=False)
-    within: Steps = dynamo.config.patch(recompile_limit=VARIANTS)(steps.__call__)
+
+
+def roomy(call: CallT) -> CallT:
+    """`call`, inside which a compiled network may have as many variants as a method needs."""
+    import torch._dynamo as dynamo
+
+    within: CallT = dynamo.config.patch(recompile_limit=VARIANTS)(call)
     return within

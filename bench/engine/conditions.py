@@ -9,12 +9,10 @@ from dataclasses import dataclass
 
 import torch
 
-from bench.config import Execution, Precision
 from bench.engine.determinism import deterministic_kernels
 from bench.errors import BenchError
+from bench.execution import Execution, Precision
 from bench.models.precision import mixed_precision
-
-__all__ = ["Conditions", "Execution", "Precision", "resolved"]
 
 
 @dataclass(frozen=True)

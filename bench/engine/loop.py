@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.attacks.watch import watching_attacks
-from bench.config import Execution, Precision, TrainingConfig
+from bench.config import TrainingConfig
 from bench.contract import Encoder, Method, Run, UnlabelledImages
 from bench.data.views import pixels_of
 from bench.engine.capture import Axes, Axis, CapturedSteps, Graphs, Steps, compiled, graphs_for
@@ -20,6 +20,7 @@ from bench.engine.schedules import Schedule
 from bench.engine.signs import attack_signs, signs_of_life
 from bench.engine.state import Averages, TrainingState
 from bench.errors import StageError
+from bench.execution import Execution, Precision
 from bench.models.precision import follows_precision
 from bench.randomness import Randomness
 

@@ -13,8 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from bench.config import Execution
 from bench.contract import Checkpoint
+from bench.execution import Execution
 from bench.executors.stop import Stop
 from bench.keys import changed
 from bench.provenance import context

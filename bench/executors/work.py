@@ -16,9 +16,10 @@ import torch
 from bench.contract import Encoder, Method, Record
 from bench.data import loading
 from bench.data.profiles import profile_of
-from bench.engine.conditions import Conditions, Execution, Precision
+from bench.engine.conditions import Conditions
 from bench.engine.memory import forget_peak_memory, peak_memory_mb
 from bench.errors import StageError
+from bench.execution import Execution, Precision
 from bench.executors.checkpoints import Keeper
 from bench.executors.events import StageState
 from bench.executors.product import HISTORY, Product, bits_of, sound, stored

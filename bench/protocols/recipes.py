@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 
 from bench.attacks.threats import AUTOATTACK, CLEAN, PGD20, PGD20_SHORT_STEP, AttackKind, AttackSpec, Metric, Norm
-from bench.config import Precision
 from bench.errors import BenchError, unknown
+from bench.execution import Precision
 from bench.grammar import Grid, Spec, Value, parse_spec
 
 __all__ = [

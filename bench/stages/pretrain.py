@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from bench.config import Execution, MethodConfig
+from bench.config import MethodConfig
 from bench.contract import Checkpoints, Encoder, Method, NoCheckpoints, Record, Report, Run, UnlabelledImages
+from bench.execution import Execution
 from bench.randomness import Randomness
 
 

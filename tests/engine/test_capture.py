@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.config import EpochLength, Execution, TrainingConfig
+from bench.config import EpochLength, TrainingConfig
 from bench.contract import Encoder, Run, UnlabelledImages
 from bench.data.profiles import PROFILES
 from bench.engine.capture import WARM_UP, Uncapturable, graphs_for, reason, replayed
@@ -21,6 +21,7 @@ from bench.engine.conditions import resolved
 from bench.engine.loop import Batch, TrainingMethod, Update, train
 from bench.engine.optim import ACL, Lars, make_capturable
 from bench.errors import BenchError, StageError
+from bench.execution import Execution
 from bench.randomness import Randomness
 from tests.engine.tape import Tapes
 

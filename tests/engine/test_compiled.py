@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.config import EpochLength, Execution, TrainingConfig
+from bench.config import EpochLength, TrainingConfig
 from bench.contract import Encoder, Run, UnlabelledImages
 from bench.data.profiles import PROFILES
 from bench.engine.loop import Batch, TrainingMethod, Update, train
 from bench.engine.schedules import StepDecay
+from bench.execution import Execution
 from bench.models.encoder import ResNetEncoder, resnet_encoder
 from bench.models.resnet import Architecture
 from bench.randomness import Randomness

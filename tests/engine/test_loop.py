@@ -11,11 +11,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.config import EpochLength, Precision, TrainingConfig
+from bench.config import EpochLength, TrainingConfig
 from bench.contract import Encoder, Run, UnlabelledImages
 from bench.data.profiles import PROFILES
 from bench.engine.loop import Averages, Batch, TrainingMethod, Update, encode_all
 from bench.errors import StageError
+from bench.execution import Precision
 from bench.randomness import Randomness
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from bench.engine.conditions import Execution, Precision
 from bench.errors import BenchError
+from bench.execution import Execution, Precision
 from bench.executors import work
 from bench.models.precision import _MIXED
 from bench.plan import StageKind

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,12 +19,12 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from bench.config import Execution, Precision
 from bench.contract import Encoder, Method, Run, UnlabelledImages
 from bench.engine.conditions import Conditions
 from bench.engine.loop import Batch, TrainingMethod, optimiser_update, pixels_at, train
 from bench.engine.state import Averages
 from bench.errors import Interrupted
+from bench.execution import Execution, Precision
 from bench.executors.checkpoints import Keeper
 from bench.executors.stop import Stop
 from bench.randomness import Randomness
@@ -85,9 +85,12 @@ class Placed(Batch):
 
 @contextmanager
 def drawing_without_generators() -> Iterator[None]:
-    draw = torch.rand
+    def without(draw: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        return lambda *shape, generator=None, **options: draw(*shape, **options)
+
     with (
-        patch.object(torch, "rand", lambda *shape, generator=None, **options: draw(*shape, **options)),
+        patch.object(torch, "rand", without(torch.rand)),
+        patch.object(torch, "randn", without(torch.randn)),
         patch("torch.autocast"),  # knows no such device
     ):
         yield

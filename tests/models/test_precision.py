@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from bench.data.profiles import PROFILES
-from bench.engine.conditions import Conditions, Precision
+from bench.engine.conditions import Conditions
+from bench.execution import Precision
 from bench.models.encoder import ResNetEncoder, resnet_encoder
 from bench.models.precision import follows_precision, in_network_precision, mixed_precision
 from bench.models.projectors import Head, Projector

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from bench.config import Precision
 from bench.data.profiles import PROFILES
 from bench.errors import BenchError
+from bench.execution import Precision
 from bench.protocols.recipes import (
     PROTOCOLS,
     Augmentation,
