@@ -6,7 +6,7 @@ the row keeps, and `bench list methods checkpoint` prints it with its source.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pydantic import Field, model_validator
@@ -24,11 +24,13 @@ from methods.parts.layouts import (
     OFFICIAL,
     STATISTICS_OF,
     Content,
+    Misfit,
     Network,
     Official,
     Pixels,
     WeightLayout,
     fitting,
+    layouts_of,
     misfit,
     statistics_in,
     translated,
@@ -58,7 +60,7 @@ class CheckpointConfig(MethodConfig):
     network: Network | None = Field(None, description=_own(lambda one: one.network) + " Where the file holds several.")
     route: str | None = Field(None, description=_own(lambda one: one.route) + " `main` where there is one only.")
     routes: tuple[str, ...] | None = None
-    """The file's batch norms; found in it."""
+    """The file's batch norms; found in it, there is nothing to choose."""
 
     @model_validator(mode="before")
     @classmethod
@@ -121,8 +123,10 @@ def _of_official(file: InputFile, given: Mapping[str, Any]) -> dict[str, Any]:
 def _network(file: InputFile, content: Content, name: str) -> Network:
     if name in content.networks:
         return Network(name)
-    held = " and ".join(content.networks)
-    raise BenchError(f"file '{file.path}' has no network '{name}', it has {held}: leave the option `network` out.")
+    held = list(content.networks)
+    raise BenchError(
+        f"file '{file.path}' has no network '{name}', it has {' and '.join(held)}: checkpoint[...,network={held[0]}]."
+    )
 
 
 class Checkpoint(Method[CheckpointConfig]):
@@ -184,19 +188,18 @@ class Checkpoint(Method[CheckpointConfig]):
         return own | ((statistics_in(content, network) or {}) if c.normalisation is Pixels.FILE else {})
 
     def _content(self) -> Content:
-        """What is in the file, if it fits the settings."""
+        """What is in the file, if it fits the settings to the last tensor."""
         c = self.config
         content = Content.of(read_weights(c.path), OFFICIAL[c.layout])
         network = _network(c.path, content, str(c.network))
+        if (found := tuple(content.spelling(network).routes)) != self.routes:
+            raise BenchError(
+                f"file '{c.path.path}' has the batch norms {', '.join(found)}, not {', '.join(self.routes)}: leave the "
+                f"option `routes` out."
+            )
         assert c.architecture is not None
         if differs := misfit(content, network, c.architecture):
-            others = list(fitting(content, network))
-            raise BenchError(
-                f"file '{c.path.path}' is no {c.architecture} in the layout '{c.layout}': "
-                f"{_told(differs.missing, 'lacks')}{_told(differs.unexpected, 'has, and should not,')}"
-                f"{_told([f'{name} {there} for {here}' for name, there, here in differs.shapes], 'has shapes')}"
-                f"{_remedy(others)}"
-            )
+            raise _unfit(c, differs, list(fitting(content, network)))
         if c.normalisation is Pixels.FILE and statistics_in(content, network) is None:
             raise BenchError(
                 f"file '{c.path.path}' brings no normalize.mean and normalize.std, which files of the layout "
@@ -205,17 +208,29 @@ class Checkpoint(Method[CheckpointConfig]):
         return content
 
 
-def _told(names: tuple[str, ...] | list[str], what: str) -> str:
+def _unfit(config: CheckpointConfig, differs: Misfit, others: list[Architecture]) -> BenchError:
+    shapes = [f"{name} {there} for {here}" for name, there, here in differs.shapes]
+    return BenchError(
+        f"file '{config.path.path}' is no {config.architecture} in the layout '{config.layout}': "
+        f"{_told(differs.missing, 'lacks')}{_told(differs.unexpected, 'has, and should not,')}"
+        f"{_told(shapes, 'has shapes')}{_remedy(config, others)}"
+    )
+
+
+def _told(names: Sequence[str], what: str) -> str:
     if not names:
         return ""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return f"it {what} {', '.join(names[:SHOWN])}{more}; "
 
 
-def _remedy(others: list[Architecture]) -> str:
-    if others:
-        return f"its shapes are those of {' or '.join(others)}: checkpoint[...,architecture={others[0]}]."
+def _remedy(config: CheckpointConfig, architectures: Sequence[Architecture]) -> str:
+    if architectures:
+        names = " or ".join(architectures)
+        return f"its shapes are those of {names}: checkpoint[...,architecture={architectures[0]}]."
+    if layouts := layouts_of(read_weights(config.path)):
+        return f"its names and shapes are those of layout={' or '.join(layouts)}."
     return (
-        f"it is in another layout ({', '.join(OFFICIAL)}), or another network than ResNet-18, the one these layouts "
-        f"are known for: a Python function that builds it can be judged, bench evaluate ./file.py:function."
+        f"no layout ({', '.join(OFFICIAL)}) fits it: these are of ResNet-18 alone. Another network is judged through a "
+        f"Python function that builds it: bench evaluate ./file.py:function."
     )

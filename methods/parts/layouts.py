@@ -141,18 +141,17 @@ class Official:
     prefixes: Mapping[Network, tuple[str, ...]] = field(default_factory=dict)
 
 
-_ACL = Official(
-    "VITA-Group/Adversarial-Contrastive-Learning at 399eabd",
-    (Architecture.RESNET18_PADDING1, "models/resnet_multi_bn.py:248-260"),
-    (Pixels.FILE, "ImageNet's, models/resnet_multi_bn.py:232-233"),
-    (ADVERSARIAL, "train_trades.py:373-421, bnNameCnt 1"),
-    (DUAL, SINGLE),
-    heads=r"fc\.",
-)
 _LIGHTNING_HEADS = r"(momentum_)?(projector|predictor|classifier(_adv)?|prototypes)\.|queue(_ptr)?$"
 
 OFFICIAL: Mapping[WeightLayout, Official] = {
-    WeightLayout.ACL: _ACL,
+    WeightLayout.ACL: Official(
+        "VITA-Group/Adversarial-Contrastive-Learning at 399eabd",
+        (Architecture.RESNET18_PADDING1, "models/resnet_multi_bn.py:248-260"),
+        (Pixels.FILE, "ImageNet's, models/resnet_multi_bn.py:232-233"),
+        (ADVERSARIAL, "train_trades.py:373-421, bnNameCnt 1"),
+        (DUAL, SINGLE),
+        heads=r"fc\.",
+    ),
     WeightLayout.DYNACL: Official(
         "PKU-ML/DYNACL at 7d143db",
         (Architecture.RESNET18_PADDING1, "models/resnet_multi_bn.py:267-270; on STL-10 resnet18-imagenet"),
@@ -309,6 +308,16 @@ def backbone_shapes(architecture: Architecture, routes: tuple[str, ...]) -> dict
 def fitting(content: Content, network: Network) -> Iterator[Architecture]:
     """The architectures that the network could be, by its shapes; a stem's padding leaves no trace in them."""
     return (architecture for architecture in Architecture if not misfit(content, network, architecture))
+
+
+def layouts_of(tensors: Mapping[str, Tensor]) -> list[WeightLayout]:
+    """The layouts that a file could be in, by its names and shapes."""
+    contents = {layout: Content.of(tensors, official) for layout, official in OFFICIAL.items()}
+    return [
+        layout
+        for layout, content in contents.items()
+        if any(next(fitting(content, network), None) for network in content.networks)
+    ]
 
 
 def translated(content: Content, network: Network, architecture: Architecture) -> dict[str, Tensor]:

@@ -121,7 +121,7 @@ CASES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "weights without a layout": ("evaluate tensor.pt", ("does not say what is in it", "--layout NAME")),
     "weights of another network": (
         "evaluate tensor.pt --layout rocl",
-        ("it lacks bn1.weight", "shapes conv1.weight (1,) for (64, 3, 3, 3)", "than ResNet-18"),
+        ("it lacks bn1.weight", "shapes conv1.weight (1,) for (64, 3, 3, 3)", "of ResNet-18 alone"),
     ),
     "weights that bring code": ("evaluate code.pt --layout acl", ("could run any code", "weights_only=False")),
     "weights that are not there": ("evaluate gone.pt --layout acl", ("gone.pt' cannot be read", "file that is there")),
