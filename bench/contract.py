@@ -220,6 +220,8 @@ class Method(ABC, Generic[ConfigT]):
         Config: its settings, a subclass of `MethodConfig`.
         PAPER: the paper's settings per data set. Nothing is borrowed: one that is not here needs `settings=NAME`.
         QUICK: settings of the CPU schedule `quick`, chosen on the held-out slice.
+        trains: whether `pretrain` trains. Where it does not (it reads weights), neither data set nor schedule has a
+            say: there are no settings per data set, and `Config` by itself holds.
         summary: one line for `bench list methods`.
         labelled: whether `pretrain` is handed `LabelledImages`. No other method ever sees a class.
     """
@@ -228,6 +230,7 @@ class Method(ABC, Generic[ConfigT]):
     Config: ClassVar[type[MethodConfig]]
     PAPER: ClassVar[Mapping[str, MethodConfig]] = {}
     QUICK: ClassVar[Mapping[str, MethodConfig]] = {}
+    trains: ClassVar[bool] = True
     summary: ClassVar[str] = ""
     labelled: ClassVar[bool] = False
 
