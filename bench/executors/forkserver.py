@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from multiprocessing.connection import Connection
-from typing import TypeAlias
+from typing import NoReturn, TypeAlias
 
 from bench.errors import BenchError
 
@@ -156,7 +156,7 @@ def received(control: socket.socket) -> tuple[int, list[int]] | None:
     return (NUMBER.unpack(content)[0], descriptors) if len(content) == NUMBER.size else None
 
 
-def serve(control: socket.socket, life: Life) -> None:
+def serve(control: socket.socket, life: Life) -> NoReturn:
     """The server's own life, until its parent closes the socket or is no more: then no child is left.
 
     Args:
@@ -180,6 +180,7 @@ def serve(control: socket.socket, life: Life) -> None:
     for pid in children:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
+    _leave()
 
 
 def _answer(control: socket.socket, number: int) -> None:
@@ -195,7 +196,14 @@ def _forked(control: socket.socket, descriptor: int, life: Life) -> int:
         control.close()
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         life(pipe)
-        sys.exit()
+        _leave()
+
+
+def _leave() -> NoReturn:
+    """End without taking the interpreter down: extensions complain of what `gc.freeze` has kept from collection."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _exit_code(pid: int) -> int:
