@@ -198,6 +198,8 @@ class Method(ABC, Generic[ConfigT]):
         Config: its settings, a subclass of `MethodConfig`.
         PAPER: the paper's settings per data set. Nothing is borrowed: one that is not here needs `settings=NAME`.
         QUICK: settings of the CPU schedule `quick`, chosen on the held-out slice.
+        DISPUTES: where paper and released code disagree, or the code only crashes, by the setting that decides, or by
+            two words or more where none does; each with its place and what is done here. `bench list methods NAME`.
         summary: one line for `bench list methods`.
     """
 
@@ -205,6 +207,7 @@ class Method(ABC, Generic[ConfigT]):
     Config: ClassVar[type[MethodConfig]]
     PAPER: ClassVar[Mapping[str, MethodConfig]] = {}
     QUICK: ClassVar[Mapping[str, MethodConfig]] = {}
+    DISPUTES: ClassVar[Mapping[str, str]] = {}
     summary: ClassVar[str] = ""
 
     def __init__(self, config: ConfigT) -> None:

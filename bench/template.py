@@ -84,7 +84,7 @@ class $cls(TrainingMethod[${{cls}}Config, ResNetEncoder]):
             flip_probability=0.0,
         )
     }}
-    # Where paper and released code disagree, by the option that decides, or by a word or two where none does.
+    # Where paper and released code disagree, by the option that decides, or by two words where none does.
     DISPUTES = {{}}
 
     def passes(self) -> Passes:

@@ -205,6 +205,8 @@ class TestList:
                 ["methods", "ncp"],
                 ["needs first: simclr, as its teacher", "trade_off", "8/255", "digits (quick): ", "A.2.2"],
             ),
+            (["methods", "ncp"], ["backward to input", "stl10, digits (quick)", "dispute", "option neighbour"]),
+            (["methods", "acl"], ["crashes today", "optimizer/lars.py"]),
             (["datasets"], ["digits", "embedded in scikit-learn", "parquet:DIR[like=NAME]", "yes"]),
             (["datasets", "cifar10"], ["image_size", "32", "8/255"]),
             (["protocols"], ["slf-1", "alf-1", "slf@ncp-bn", "a paper's own"]),
