@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from bench.config import MethodConfig
     from bench.contract import Method
-    from bench.protocols.recipes import Protocol
+    from bench.protocols.recipes import HeadRecipe, Protocol
     from bench.registry import MethodEntry
 
 
@@ -238,10 +238,16 @@ def _protocols(name: str | None) -> Iterator[RenderableType]:
 
 def _protocol_row(protocol: Protocol) -> tuple[str, ...]:
     recipe = protocol.recipe
-    images = recipe.objective + (f", {recipe.augmentation}" if recipe.augmentation != "none" else "")
-    rate = f"as {recipe.rate_from}" if recipe.rate_from else "chosen" if recipe.rates else "fixed"
     metrics = ", ".join(attack.metric for attack in protocol.attacks)
-    return protocol.name, images, rate, str(recipe.encoder_mode), metrics, _origin(protocol)
+    return protocol.name, *_training_of(recipe), str(recipe.encoder_mode), metrics, _origin(protocol)
+
+
+def _training_of(recipe: HeadRecipe) -> tuple[str, str]:
+    """The images that a head is trained on, and its rate."""
+    if not recipe.trained:
+        return "the encoder's own, as it is", "none"
+    images = recipe.objective + (f", {recipe.augmentation}" if recipe.augmentation != "none" else "")
+    return images, f"as {recipe.rate_from}" if recipe.rate_from else "chosen" if recipe.rates else "fixed"
 
 
 def _origin(protocol: Protocol) -> str:

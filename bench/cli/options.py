@@ -50,6 +50,7 @@ SWEEP_FLAGS = {
     "checkpoint_every": Flag("TIME", "Keep a checkpoint of a stage every 2m (default), 30s, 1h, ..."),
     "precision": Flag("NAME", "Pre-train in fp32 (default), tf32 or bf16; one method alone: ncp[precision=bf16]."),
     "execution": Flag("NAME", "Pre-training steps: auto (default; graph on a GPU), eager, graph or compiled."),
+    "deterministic": Flag(None, "Deterministic kernels on a GPU, too: slower, but the same bits every time."),
     "rerun": Flag(None, "Compute finished stages again and compare."),
     "tensorboard": Flag(None, "Write TensorBoard's event files to OUT/tensorboard."),
 }

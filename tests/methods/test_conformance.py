@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import bits, digits, registry, trained
+from tiny import batch_of, bits, digits, pretrained, registry, run_of, seen, tiny, trained
 
 from bench.config import TrainingConfig
 from bench.conformance.observe import Trace
 from bench.conformance.subject import QUICK, Prepared, Subject
 from bench.conformance.suite import CHECKS, conform
 from bench.conformance.verdicts import Verdict
-from bench.contract import UnlabelledImages
+from bench.contract import LabelledImages, UnlabelledImages
 from bench.data.sources import Limit, load, parse_source
 from bench.engine.signs import signs_of_life
 from bench.engine.state import TrainingState
@@ -91,6 +91,27 @@ def test_two_processes_give_the_same_bits() -> None:
     environment = {**os.environ, "PYTHONPATH": paths, "PYTHONHASHSEED": "1"}
     told = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     assert told.stdout.strip() == bits(trained("ncp"))
+
+
+@pytest.mark.parametrize("name", ["simclr", "trades"])
+class TestLabels:
+    def test_labels_reach_only_a_method_that_is_labelled(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Any other is handed no class, neither by the stage nor by the loop, and other classes change no bit of it."""
+        handed: list[UnlabelledImages] = []
+        method = tiny(name)
+        run = type(method).pretrain
+        monkeypatch.setattr(
+            type(method), "pretrain", lambda self, images, context: handed.append(images) or run(self, images, context)
+        )
+        images = LabelledImages(digits().pixels, digits().profile, digits().labels.flip(0))
+        encoder = pretrained(method, images=images)
+        assert type(handed[0]) is (LabelledImages if method.labelled else UnlabelledImages)
+        assert (batch_of(handed[0]).classes is not None) is method.labelled
+        assert (bits(encoder) == bits(trained(name))) is not method.labelled
+
+    def test_images_reach_pretrain_through_the_shuffle_alone(self, name: str) -> None:
+        method = tiny(name)
+        assert bits(method.pretrain(seen(labelled=method.labelled), run_of(method))) == bits(trained(name))
 
 
 def test_the_shuffle_hides_the_classes() -> None:
