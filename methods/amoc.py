@@ -142,7 +142,7 @@ class AMOC(TrainingMethod[AMOCConfig, AMOCState]):
         ),
         "frozen bank": (
             "the code's default `ACA` never fills the adversarial bank (src/base.py:159-180); the paper's ACA is its "
-            "`ACA_PLUS`"
+            "`ACA_PLUS`; here it is branches=ACA_FROZEN"
         ),
         "noise on the key": (
             "src/base.py:361-411 also moves the attack's key by the random start, which algorithm 1 does not say; "
