@@ -101,6 +101,8 @@ def _settings(method: type[Method[Any]]) -> dict[str, MethodConfig]:
 
 
 def _cost(method: type[Method[Any]]) -> str:
+    if not method.trains:
+        return "0"
     for config in _settings(method).values():
         if passes := method(config).passes():
             return f"{passes.total:g}"
@@ -113,7 +115,8 @@ def _method(entry: MethodEntry) -> Iterator[RenderableType]:
     method = entry.load()
     groups = _settings(method)
     yield f"[bold]{entry.name}[/]  {escape(method.summary)}"
-    yield f"[dim]from {escape(entry.origin)}; settings for {escape(', '.join(groups)) or 'no data set'}[/]"
+    scope = ", ".join(groups) or ("no data set" if method.trains else "every data set, and every schedule")
+    yield f"[dim]from {escape(entry.origin)}; settings for {escape(scope)}[/]"
     for told in (*_upstreams(method, groups), *_marks(method, groups)):
         yield escape(told)
     yield ""
