@@ -22,8 +22,8 @@ from bench.keys import PROJECT
 
 INERT = frozenset({"bench.errors", "bench.engine.signs", "bench.attacks.watch"})
 """Modules that word messages or look on, and cannot move a number."""
-RESOLVED = frozenset({"PAPER", "QUICK", "summary"})
-"""Attributes of a method's class that do not count as source: the settings chosen from them are in the recipe."""
+RESOLVED = frozenset({"PAPER", "QUICK", "DISPUTES", "summary"})
+"""Attributes of a method's class that do not count as source: words, and settings, of which recipes hold the chosen."""
 EVERYTHING = "*"
 """Stands for all statements of a module, where a name of one could stand."""
 

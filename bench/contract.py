@@ -220,6 +220,8 @@ class Method(ABC, Generic[ConfigT]):
         Config: its settings, a subclass of `MethodConfig`.
         PAPER: the paper's settings per data set. Nothing is borrowed: one that is not here needs `settings=NAME`.
         QUICK: settings of the CPU schedule `quick`, chosen on the held-out slice.
+        DISPUTES: where paper and released code disagree, or the code only crashes, by the setting that decides, or by
+            two words or more where none does; each with its place and what is done here. `bench list methods NAME`.
         trains: whether `pretrain` trains. Where it does not (it reads weights), neither data set nor schedule has a
             say: there are no settings per data set, and `Config` by itself holds.
         summary: one line for `bench list methods`.
@@ -230,6 +232,7 @@ class Method(ABC, Generic[ConfigT]):
     Config: ClassVar[type[MethodConfig]]
     PAPER: ClassVar[Mapping[str, MethodConfig]] = {}
     QUICK: ClassVar[Mapping[str, MethodConfig]] = {}
+    DISPUTES: ClassVar[Mapping[str, str]] = {}
     trains: ClassVar[bool] = True
     summary: ClassVar[str] = ""
     labelled: ClassVar[bool] = False

@@ -23,6 +23,8 @@ IDENTITY = (
     "precision",
 )
 """Facts of a cell that are part of what was asked for."""
+IF_GIVEN = ("budget",)
+"""Those that came later: part of it where they are given, so that older rows keep their identity."""
 
 
 class StageKind(StrEnum):
@@ -176,6 +178,7 @@ class Cell:
                 "seeds": asdict(self.seeds),
                 "protocol": self.protocol,
                 **{name: self.facts[name] for name in IDENTITY},
+                **{name: self.facts[name] for name in IF_GIVEN if self.facts.get(name) is not None},
             }
         )
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.attacks.threats import AttackKind, AttackSpec
+from bench.budget import Trained, epochs_within
 from bench.closure import PROJECT_SOURCES, Sources, Target, closure
 from bench.config import MethodConfig, TrainingConfig
 from bench.data.limits import Limit
@@ -93,20 +94,36 @@ class _Chosen:
     """A method with its settings for one data set.
 
     Attributes:
+        spec: how it was asked for.
         source: hashes of what pre-training depends on.
+        lengths: the epochs that a budget gives it and its upstreams, by the text of their specs; none without one.
     """
 
+    spec: Spec
     entry: MethodEntry
     method: Method[Any]
     ref: MethodRef
     label: str
     profile: DataProfile
     source: Mapping[str, str]
+    lengths: Mapping[str, int]
 
     @property
     def config(self) -> MethodConfig:
         config: MethodConfig = self.method.config
         return config
+
+    @property
+    def epochs(self) -> int | None:
+        """Of its training; None where it is none."""
+        return getattr(self.config, "epochs", None)
+
+    @property
+    def passes(self) -> float | None:
+        """Of the encoder per image and epoch; None where it does not say."""
+        with _blamed(self.entry):
+            passes = self.method.passes()
+        return passes.total if passes else None
 
 
 @dataclass(frozen=True)
@@ -141,7 +158,7 @@ class _Planner:
     cells: dict[str, Cell] = field(default_factory=dict)
     named: dict[str, MethodEntry] = field(default_factory=dict)
     helpers: dict[str, Path] = field(default_factory=dict)
-    choices: dict[tuple[str, str], _Chosen] = field(default_factory=dict)
+    choices: dict[tuple[Any, ...], _Chosen] = field(default_factory=dict)
 
     # Data.
 
@@ -168,21 +185,29 @@ class _Planner:
         return {kind: _stage_source(kind) for kind in (StageKind.HEAD, StageKind.ATTACK)}
 
     def asked(self, spec: Spec, profile: DataProfile) -> _Chosen:
-        """A method as the sweep asks for it."""
+        """A method as the sweep asks for it: in its precision, within its budget."""
         precision = self.sweep.precision
-        return self.choose(self._in_precision(spec, precision) if precision else spec, profile)
+        spec = self._in_precision(spec, precision) if precision else spec
+        chosen = self.choose(spec, profile, {})
+        return self.choose(spec, profile, self.lengths(chosen)) if self.sweep.budget else chosen
 
-    def choose(self, spec: Spec, profile: DataProfile) -> _Chosen:
-        """A method with its settings on a data set like `profile`."""
-        key = (spec.text, profile.name)
+    def lengths(self, chosen: _Chosen) -> Mapping[str, int]:
+        """The epochs that the budget gives a method and what it builds on."""
+        own, *upstreams = map(_trained, self.lineage(chosen))
+        return epochs_within(self.sweep.budget or 0.0, own, upstreams)
+
+    def choose(self, spec: Spec, profile: DataProfile, lengths: Mapping[str, int]) -> _Chosen:
+        """A method with its settings on a data set like `profile`, of these lengths or its own."""
+        key = (spec.text, profile.name, *lengths.items())
         if key not in self.choices:
-            self.choices[key] = self._choose(spec, profile)
+            self.choices[key] = self._choose(spec, profile, lengths)
         return self.choices[key]
 
-    def _choose(self, spec: Spec, profile: DataProfile) -> _Chosen:
+    def _choose(self, spec: Spec, profile: DataProfile, lengths: Mapping[str, int]) -> _Chosen:
         entry = self.registry.find(spec.name)
         self._check_name(entry)
-        config = resolve(entry, spec.options, profile, self.sweep.schedule, self.sweep.pretrain_epochs)
+        epochs = lengths.get(spec.text, self.sweep.pretrain_epochs)
+        config = resolve(entry, spec.options, profile, self.sweep.schedule, epochs)
         with _blamed(entry):
             method = entry.load()(config)
             method.check()
@@ -192,7 +217,7 @@ class _Planner:
         paths = {name: str(file.path) for name, file in files.items()}
         ref = MethodRef(entry.text, entry.name, config.identity(), profile.name, paths)
         shown = {name: str(files[name]) if name in files else value for name, value in spec.options.items()}
-        return _Chosen(entry, method, ref, Spec(entry.name, shown).text, profile, source)
+        return _Chosen(spec, entry, method, ref, Spec(entry.name, shown).text, profile, source, lengths)
 
     def _in_precision(self, spec: Spec, precision: Precision) -> Spec:
         """`spec` with `precision`, unless it says one itself, or the method's settings have none."""
@@ -254,10 +279,10 @@ class _Planner:
         if chosen.label in needed_by:
             raise BenchError(f"method '{chosen.label}' needs itself ({' needs '.join(chain)}): correct its `requires`.")
         with _blamed(chosen.entry):
-            needs, passes = chosen.method.requires(), chosen.method.passes()
+            needs = chosen.method.requires()
             chosen.method.check(pool.train_images if pool.fingerprint != NOT_HERE else None)
         upstream = {
-            name: self.pretraining(_Subject(self.upstream(need.method, chosen, data), data, subject.seed), chain)
+            name: self.pretraining(_Subject(self.upstream(need.method, chosen), data, subject.seed), chain)
             for name, need in needs.items()
         }
         recipe = {
@@ -268,12 +293,12 @@ class _Planner:
             "images": pool.fingerprint,
             "source": chosen.source,
         }
-        weight = (passes.total if passes else 1.0) * getattr(chosen.config, "epochs", 1) * pool.train_images
+        weight = (chosen.passes or 1.0) * (chosen.epochs or 1) * pool.train_images
         task = Task(chosen.ref, pool.ref, subject.seed)
         recipe |= _computed_in(precision_of(chosen.config))
         return self.add(StageKind.PRETRAIN, subject.label, task, recipe, upstream, weight)
 
-    def upstream(self, text: str, needed_by: _Chosen, data: DataFacts) -> _Chosen:
+    def upstream(self, text: str, needed_by: _Chosen) -> _Chosen:
         """The method that another one requires, with its settings on the same data set.
 
         It takes the precision of the one that needs it, unless it says another: a label tells what all of it computed
@@ -284,9 +309,8 @@ class _Planner:
             if len(expand(spec)) > 1:
                 raise BenchError(f"'{text}' names several methods where one is needed; name one, e.g. 'simclr'.")
             precision = precision_of(needed_by.config)
-            return self.choose(
-                spec if precision is Precision.FP32 else self._in_precision(spec, precision), data.profile
-            )
+            spec = spec if precision is Precision.FP32 else self._in_precision(spec, precision)
+            return self.choose(spec, needed_by.profile, needed_by.lengths)
         except BenchError as error:
             name = needed_by.ref.name
             raise BenchError(
@@ -294,11 +318,17 @@ class _Planner:
                 f'that names it, e.g. ncp[teacher="simclr[settings=default]"]; `bench list methods {name}` shows which.'
             ) from error
 
-    def lineage(self, chosen: _Chosen, data: DataFacts) -> Iterator[_Chosen]:
-        """A method and all that it builds on."""
-        yield chosen
-        for need in chosen.method.requires().values():
-            yield from self.lineage(self.upstream(need.method, chosen, data), data)
+    def lineage(self, chosen: _Chosen) -> list[_Chosen]:
+        """A method and all that it builds on, each once, the method first."""
+        found, waiting = dict[str, _Chosen](), [chosen]
+        while waiting:
+            one = waiting.pop()
+            if one.spec.text not in found:
+                found[one.spec.text] = one
+                with _blamed(one.entry):
+                    needs = one.method.requires()
+                waiting += [self.upstream(need.method, one) for need in needs.values()]
+        return list(found.values())
 
     def head(self, subject: _Subject, protocol: Protocol, pretrain: str) -> str:
         """The stage that fits the protocol's head, after the one that lends its rate."""
@@ -353,7 +383,7 @@ class _Planner:
 
     def facts(self, chosen: _Chosen, data: DataFacts, pool: DataFacts, protocol: Protocol) -> dict[str, Any]:
         """Columns of the row that are known before anything runs."""
-        lineage = list(self.lineage(chosen, data))
+        lineage = self.lineage(chosen)
         return {
             "label": chosen.label,
             "method": chosen.ref.name,
@@ -362,6 +392,8 @@ class _Planner:
             "pretrain_data": pool.ref.source,
             "schedule": str(self.sweep.schedule),
             "epochs": self.sweep.epochs,
+            "budget": self.sweep.budget,
+            "passes": _passes(lineage),
             "limit_train": self.limit.train,
             "limit_test": self.limit.test,
             "limited": self.limit != Limit(),
@@ -377,6 +409,28 @@ class _Planner:
             "pool_fingerprint": pool.fingerprint,
             "precision": str(protocol.precision),
         }
+
+
+def _trained(one: _Chosen) -> Trained:
+    """What a budget needs to know of it.
+
+    Raises:
+        BenchError: if it does not say what it costs, or has no epochs.
+    """
+    if one.passes is None:
+        raise BenchError(
+            f"--budget counts passes of the encoder, and method '{one.ref.name}' does not say what a step of it costs: "
+            f"define its `passes`, or use --epochs."
+        )
+    if one.epochs is None:
+        raise BenchError(f"--budget cuts epochs, and method '{one.ref.name}' has none: leave it out of this sweep.")
+    return Trained(one.spec.text, one.passes, one.epochs, fixed="epochs" in one.spec.options)
+
+
+def _passes(lineage: list[_Chosen]) -> float | None:
+    """Of the encoder per pre-training image over all trainings of a lineage; None where one does not say."""
+    costs = [None if one.passes is None else one.passes * (one.epochs or 1) for one in lineage]
+    return None if None in costs else sum(cost for cost in costs if cost is not None)
 
 
 @contextmanager

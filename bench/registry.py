@@ -13,7 +13,7 @@ import re
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
 from types import ModuleType
@@ -38,6 +38,7 @@ DEFAULTS = "default"
 """The value of `settings` that starts from the defaults of the method's `Config` instead."""
 
 _FILE = re.compile(r"(?P<file>.*\.py)(?::(?P<cls>\w+))?")
+_MODULE = re.compile(r"(?P<module>[A-Za-z_]\w*(\.\w+)*):(?P<cls>\w+)")
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
@@ -101,12 +102,16 @@ class Registry:
     def find(self, text: str) -> MethodEntry:
         """The method called `text`, or the one in the file `text` (`./mine.py:Mine`, or `./mine.py` with one class).
 
+        `package.module:Class` is the class of an installed module.
+
         Raises:
-            BenchError: for an unknown name (with the closest one), a name that two plugins claim, or a file that is
-                not there, holds no method, or reuses the name of an installed one.
+            BenchError: for an unknown name (with the closest one), a name that two plugins claim, or a file or module
+                that is not there, holds no method, or reuses the name of an installed one.
         """
         if path := _FILE.fullmatch(text):
             return self._unclaimed(_in_file(Path(path["file"]), path["cls"]))
+        if place := _MODULE.fullmatch(text):
+            return self._unclaimed(_in_module(place["module"], place["cls"]))
         name = canonical_name(text).lower()
         claims = [entry for entry in self.entries if entry.name == name]
         if not claims:
@@ -240,6 +245,17 @@ def _in_file(path: Path, cls: str | None) -> MethodEntry:
         raise BenchError(f"class {found.cls} in '{path}' has no `name`: add a line such as name = \"mine\" to it.")
     file = path.resolve()
     return MethodEntry(canonical_name(found.name), str(path), f"{file}:{found.cls}", found.cls, file=file)
+
+
+def _in_module(module: str, cls: str) -> MethodEntry:
+    try:
+        spec = importlib.util.find_spec(module)
+    except ImportError:
+        spec = None
+    if spec is None or spec.origin is None:
+        raise BenchError(f"module '{module}' is not there: install it, or give a file, as ./mine.py:{cls}.")
+    entry = _in_file(Path(spec.origin), cls)
+    return replace(entry, text=f"{module}:{cls}", origin=f"{module}:{cls}", module=module)
 
 
 def _no_class(path: Path, cls: str | None, classes: Iterable[MethodClass]) -> BenchError:

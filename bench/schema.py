@@ -87,6 +87,10 @@ class Row(BaseModel):
     """`quick`, `short` or `paper`."""
     epochs: int | None = None
     """Pre-training epochs asked for with `--epochs`; null where the schedule's own lengths apply (see `config`)."""
+    budget: float | None = None
+    """Encoder passes per pre-training image asked for with `--budget`; null where the schedule's lengths apply."""
+    passes: float | None = None
+    """Encoder passes per pre-training image over the run, upstreams included; null where a method does not say."""
     limit_train: int | None = None
     """Training images kept by `--limit`; null = all."""
     limit_test: int | None = None

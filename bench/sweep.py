@@ -175,6 +175,8 @@ class Sweep(BaseModel):
     """Length of pre-training."""
     epochs: Count | None = None
     """Pre-training epochs instead of the schedule's own; milestones scale along."""
+    budget: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """Encoder passes per pre-training image over a method's whole run, upstreams included: epochs are chosen to fit."""
     limit: Annotated[str, BeforeValidator(_text)] | None = None
     """Use fewer images: `200`, or `train=2000,test=200`."""
     device: Annotated[str, AfterValidator(_device)] = "auto"
@@ -211,6 +213,12 @@ class Sweep(BaseModel):
     def _one_kind_of_device(self) -> Self:
         if self.gpus and self.device not in ("auto", "cuda"):
             raise ValueError(f"device {self.device} and gpus name different devices; leave one of them out")
+        return self
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if self.budget and self.epochs:
+            raise ValueError(f"a budget of {self.budget:g} passes chooses the epochs; leave epochs {self.epochs} out")
         return self
 
     def jobs_on(self, device: str) -> int:

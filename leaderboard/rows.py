@@ -86,6 +86,7 @@ class Setting:
 
     Attributes:
         schedule, epochs: length of pre-training, and the `--epochs` that overrode it.
+        budget: the `--budget` that chose the epochs instead.
         limit_train, limit_test: `--limit`; None is all images.
         norm, eps: the attack budget.
         precision: of the scoring.
@@ -93,6 +94,7 @@ class Setting:
 
     schedule: str
     epochs: int | None
+    budget: float | None
     limit_train: int | None
     limit_test: int | None
     norm: str
@@ -105,6 +107,7 @@ class Setting:
         return cls(
             schedule=record["schedule"],
             epochs=_whole(record["epochs"]),
+            budget=None if pd.isna(record["budget"]) else float(record["budget"]),
             limit_train=_whole(record["limit_train"]),
             limit_test=_whole(record["limit_test"]),
             norm=record["norm"],
@@ -122,6 +125,7 @@ class Setting:
         """For a title: `schedule quick, Linf eps 8/255`."""
         parts = [f"schedule {self.schedule}"]
         parts += [f"{self.epochs} epochs"] if self.epochs is not None else []
+        parts += [f"{self.budget:g} passes per image"] if self.budget is not None else []
         parts += [f"{self.norm} eps {_eps_text(self.eps)}"]
         parts += [self.precision] if self.precision != "fp32" else []
         limits = {"train": self.limit_train, "test": self.limit_test}

@@ -22,6 +22,28 @@ class ACL(DualStreamMethod[ACLConfig, Branch]):
     name = "acl"
     summary = "ACL: SimCLR in two streams, clean and adversarial, each with its batch norm"
     Config = ACLConfig
+    DISPUTES = {
+        "projector": (
+            "two layers in the first commit (4f3d98a), the branch inverted from 137f7cd to e43df4e (issue 1), three "
+            "layers since (models/resnet_multi_bn.py:181-216)"
+        ),
+        "normalisation": (
+            "ImageNet's statistics on CIFAR (models/resnet_multi_bn.py:232-233), which the released checkpoints need"
+        ),
+        "dual stream alone": (
+            "of the paper's variants the code releases this one (train_simCLR.py:351-385); A2A and A2S are remnants "
+            "(issue 2)"
+        ),
+        "start outside pixels": "the attack's first iterate is not clamped to [0, 1] (train_simCLR.py:351-385); kept",
+        "replayed crops": (
+            "fine-tuning's evaluation resets torch's generator each epoch (utils.py:80), and from torchvision 0.8 on "
+            "every epoch sees the same crops; pre-training is not concerned"
+        ),
+        "crashes today": (
+            "optimizer/lars.py calls add_(scalar, tensor), which torch no longer has; models import "
+            "torchvision.models.utils, which is gone"
+        ),
+    }
     PAPER = {"cifar10": ACLConfig(), "cifar100": ACLConfig()}
     # Chosen on the held-out slice (tests/studies/held_out.py).
     QUICK = {

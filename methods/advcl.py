@@ -134,6 +134,32 @@ class AdvCL(TrainingMethod[AdvCLConfig, AdvCLState]):
     name = "advcl"
     summary = "AdvCL: contrast with a high-frequency view, and pseudo-labels from a source that you name"
     Config = AdvCLConfig
+    DISPUTES = {
+        "base_temperature": (
+            "losses.py:7-94 multiplies the contrastive loss by 7.14, so that the weight .2 of pseudo-labels is .028 "
+            "of a plain NT-Xent"
+        ),
+        "attack_mode": (
+            "pretraining_advCL.py:239: the attack runs in train mode, and each of its passes moves running statistics"
+        ),
+        "labels": (
+            "the pseudo-labels come from an encoder trained on ImageNet, and neither the code that made them nor "
+            "those for CIFAR-100 are released (issue 2)"
+        ),
+        "epochs": "the loop of pretraining_advCL.py runs 1002 epochs, the checkpoint after 1001 is scored",
+        "unclamped high frequencies": "the high-frequency view of fr_util.py is not clamped and may be negative; kept",
+        "random encoder scored": (
+            "finetuning_advCL_SLF.py loads with strict=False keys that carry `module.`: on one GPU nothing loads "
+            "(issue 6)"
+        ),
+        "best epoch on test": (
+            "finetuning_advCL_SLF.py:310-345 reports the best epoch on the test images; here the last one is scored"
+        ),
+        "crashes today": (
+            "utils.py:42 calls `stty size` and fails without a terminal; pretraining_advCL.py:222-224 refuses a "
+            "single GPU"
+        ),
+    }
     # The paper scores CIFAR-100, too; the released code has settings for CIFAR-10 alone.
     PAPER = {"cifar10": AdvCLConfig(), "cifar100": AdvCLConfig()}
     # Chosen on the held-out slice (tests/studies/held_out.py). The last batch, which is kept, fills half of the running

@@ -135,6 +135,24 @@ class AMOC(TrainingMethod[AMOCConfig, AMOCState]):
     name = "amoc"
     summary = "AMOC: momentum contrast with a clean and an adversarial memory bank"
     Config = AMOCConfig
+    DISPUTES = {
+        "variant": (
+            "the paper takes the loss, the average, then fills the banks; src/base.py:64-66, 174-176 and "
+            "models/builder.py:83-88 fill them before the logits, and a query's own key is a negative"
+        ),
+        "frozen bank": (
+            "the code's default `ACA` never fills the adversarial bank (src/base.py:159-180); the paper's ACA is its "
+            "`ACA_PLUS`; here it is branches=ACA_FROZEN"
+        ),
+        "noise on the key": (
+            "src/base.py:361-411 also moves the attack's key by the random start, which algorithm 1 does not say; "
+            "with `variant = release`"
+        ),
+        "kind of augmentation": "the paper says SimCLR's, src/config.py:51-58 is MoCo-v2's, with blur; followed",
+        "crashes today": (
+            "--epsilon_min=8/255 of the README is no float; with several GPUs src/utils.py:60-67 never moves the model"
+        ),
+    }
     PAPER = {"cifar10": AMOCConfig(), "cifar100": AMOCConfig()}
     # Chosen on the held-out slice (tests/studies/held_out.py). With crops and blur at full strength two views of a
     # digit are no more alike than two digits (mean cosine .68, .67 at the start); both losses settle at ln(bank + 1).

@@ -101,6 +101,26 @@ class DeACL(TrainingMethod[DeACLConfig, DeACLState]):
     name = "deacl"
     summary = "DeACL: adversarial distillation of a SimCLR teacher"
     Config = DeACLConfig
+    DISPUTES = {
+        "statistics": (
+            "both networks of stage 2 have CIFAR-10's statistics on every data set "
+            "(solo/models/resnet_add_normalize.py:224-225, 266), whatever the teacher's"
+        ),
+        "architecture": (
+            "stems of padding 2 and 1 load each other's weights without complaint: the first linear evaluation judged"
+            " padding 1 (4d98dca), and AutoAttack fell from 45.6 to 43.1 % (issue 1)"
+        ),
+        "trade_off": "DeACL_cifar10_resnet18.sh says 2, the constructor's default is 3",
+        "teacher": (
+            "the script for CIFAR-100 in bash_files names CIFAR-10's teacher, whose classifier does not load "
+            "(DeACL_cifar10_resnet18.sh's counterpart)"
+        ),
+        "frozen statistics": (
+            "the linear evaluation of July 2024 re-estimates running statistics (adv_finetune.py), earlier ones do "
+            "not: a protocol's matter here"
+        ),
+        "crashes today": "main_pretrain_AdvTraining.py:207 copies adv_slf.py, which 3fb81e3 deleted",
+    }
     PAPER = {"cifar10": DeACLConfig(), "cifar100": DeACLConfig()}
     # Chosen on the held-out slice (tests/studies/held_out.py).
     QUICK = {

@@ -73,6 +73,28 @@ class DynACL(DualStreamMethod[DynACLConfig, MomentumPair]):
     name = "dynacl"
     summary = "DynACL: ACL with fading augmentation and a momentum encoder"
     Config = DynACLConfig
+    DISPUTES = {
+        "variant": (
+            "train_DynACL.py:288 changes the weight one epoch before :217-219 changes the strength; `paper` changes "
+            "both at once, as AIR and RCS do (DynACL_RCS.py:361-367)"
+        ),
+        "crop_interpolation": "bilinear here (train_DynACL.py:452-465), bicubic in ACL, AIR and RCS",
+        "lagging average": (
+            "the momentum encoder is updated between forward and backward pass (train_DynACL.py:284-295), a step "
+            "behind; kept"
+        ),
+        "no momentum elsewhere": (
+            "AIR's and RCS's repositories (DynACL_RCS.py) train a DynACL without momentum encoder: another method"
+        ),
+        "two encoders in one file": (
+            "model_encoder_k_{e}.pt holds both encoders (train_DynACL.py:261-264), and strict=False then judges a "
+            "random network"
+        ),
+        "resumed strength": (
+            "with --resume the strength is that of the resumed epoch until the next change (train_DynACL.py:217-219);"
+            " here it is the epoch's"
+        ),
+    }
     PAPER = {
         "cifar10": DynACLConfig(),
         "cifar100": DynACLConfig(),

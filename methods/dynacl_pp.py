@@ -99,6 +99,21 @@ class DynACLPP(TrainingMethod[DynACLPPConfig, DynACLPPState]):
     name = "dynacl-pp"
     summary = "DynACL++: TRADES on k-means pseudo-labels, over DynACL"
     Config = DynACLPPConfig
+    DISPUTES = {
+        "clusters": (
+            "10 on every data set, CIFAR-100 included (assign_label.py:60-87); AIR++ takes the number of classes"
+        ),
+        "start_noise": (
+            "TRADES without a random start (utils.py:167-206): the first step follows the sign of rounding errors"
+        ),
+        "custom AutoAttack": (
+            "LPAFT.py:524 runs apgd-ce and apgd-t alone, an upper bound of AutoAttack standard, which is used here"
+        ),
+        "rate of the head": (
+            "LPAFT.py:362-367 has one per data set, test_LF.py .01 for all, below the paper (issue 1): a protocol's "
+            "matter here"
+        ),
+    }
     PAPER = {
         "cifar10": DynACLPPConfig(),
         "cifar100": DynACLPPConfig(),

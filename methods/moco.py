@@ -47,6 +47,13 @@ class MoCo(TrainingMethod[MoCoConfig, MoCoState]):
     name = "moco"
     summary = "MoCo v2: undefended control of AMOC"
     Config = MoCoConfig
+    DISPUTES = {
+        "variant": (
+            "MoCo fills its bank after the loss; models/builder.py:83-88 before it, so that a query's own key is a "
+            "negative"
+        ),
+        "no shuffled batch norm": "MoCo shuffles it over GPUs, AMOC's code does not (its README says so); followed",
+    }
     PAPER = {"cifar10": MoCoConfig(), "cifar100": MoCoConfig()}
     # AMOC's, whose control it is. On the held-out slice (tests/studies/held_out.py) a wider crop, a colder temperature
     # and a larger bank have a lower clean accuracy.

@@ -161,6 +161,28 @@ class NCP(TrainingMethod[NCPConfig, NCPState]):
     name = "ncp"
     summary = "NCP-ACL: attacks toward the neighbouring cluster, over a SimCLR teacher"
     Config = NCPConfig
+    DISPUTES = {
+        "neighbour": (
+            "'second nearest' counts the own cluster as the first (4.3); table 5's 'second closest neighboring "
+            "cluster' could mean n = 3, which has the better AA there"
+        ),
+        "clusters": "on STL-10, seed 0, K is 215 in 4.1 and figure 2, and 210 in A.2.2",
+        "recluster_every": (
+            "3.2 (i) says f2, which moves, and not when; fixing K 'throughout training' (4.1) implies repeated "
+            "clustering"
+        ),
+        "neighbour_of": (
+            "3.2 (iii) ranks clusters 'for each data point x'; centroids by their own distance would be shared by a "
+            "cluster"
+        ),
+        "scored_route": (
+            "A.2.2 takes ACL's two batch norms and does not say which is scored; ACL scores the adversarial one"
+        ),
+        "statistics in evaluation": (
+            "A.3's settings are those of DeACL's adv_finetune.py, which re-estimates running statistics: a protocol's"
+            " matter here"
+        ),
+    }
     PAPER = {
         "cifar10": NCPConfig(),
         "cifar100": NCPConfig(epochs=100),

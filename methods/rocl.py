@@ -78,6 +78,29 @@ class RoCL(TrainingMethod[RoCLConfig, Projected]):
     name = "rocl"
     summary = "RoCL: SimCLR with an instance-wise adversarial view"
     Config = RoCLConfig
+    DISPUTES = {
+        "eps": (
+            "the help text says 8/255 and 2/255, src/argument.py:137-145 gives .0314 and .007; judged at 8/255 like "
+            "every method"
+        ),
+        "regulariser_weight": "src/attack_lib.py:171-177 divides L_reg by --lamda, 256: its weight is 1/256",
+        "stop_gradient": "src/loss.py:55 stops the gradient of every key, which the paper does not mention",
+        "negative_groups": (
+            "attack and L_reg see the 256 images of a GPU, the loss all 512 (src/attack_lib.py:145-148, 171-177)"
+        ),
+        "learning_rate": "the peak is 0.1 times a hidden --lr_multiplier of 15 (src/rocl_train.py:115-116)",
+        "cosine ablation": (
+            "the attack's cosine had the wrong sign until November 2020 (issue 3), and so has the paper's ablation; "
+            "not offered"
+        ),
+        "smoothed evaluation": (
+            "the paper's expectation over transformations is not in the code, src/robustness_test.py has none; left out"
+        ),
+        "crashes today": (
+            "src/robustness_test.py:19 does not import its parser; src/utils.py:85 calls `stty size`; seed 0 means "
+            "unseeded (src/rocl_train.py:43-44)"
+        ),
+    }
     PAPER = {"cifar10": RoCLConfig(), "cifar100": RoCLConfig()}
     # Chosen on the held-out slice (tests/studies/held_out.py): views and eps as AMOC's there, the step in proportion,
     # and ten times the paper's rate, for LARS moves weights by a share of their length and has 168 steps instead of

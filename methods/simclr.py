@@ -76,6 +76,20 @@ class SimCLR(TrainingMethod[SimCLRConfig, Projected]):
     name = "simclr"
     summary = "SimCLR: undefended control, and stage 1 of NCP-ACL"
     Config = SimCLRConfig
+    DISPUTES = {
+        "architecture": (
+            "NCP-ACL says ResNet-18; solo-learn's stem for small images has padding 2 (solo/methods/base.py:198-203),"
+            " most others' padding 1"
+        ),
+        "learning_rate": "NCP-ACL A.2.1 is silent: solo-learn's .4 x batch/256",
+        "init": (
+            "solo-learn makes the stem after torchvision's initialisation (solo/methods/base.py:198-203), so that it "
+            "keeps nn.Conv2d's default"
+        ),
+        "rate_per": (
+            "per step, in the version that trained DeACL's teacher (174bcbc) per epoch (solo/utils/lr_scheduler.py)"
+        ),
+    }
     PAPER = {
         "cifar10": SimCLRConfig(),
         "cifar100": SimCLRConfig(),

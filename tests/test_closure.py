@@ -104,6 +104,7 @@ def test_a_module_that_counts_whole_is_moved_by_any_edit(lab: Path) -> None:
         ("if TYPE_CHECKING:\n    import lab.alone\nX = 1", "X = 1"),
         ("if typing.TYPE_CHECKING:\n    import lab.alone\nX = 1", "X = 1"),
         ("class M:\n    PAPER = {'a': 1}\n    summary = 'new'\n    x = 1", "class M:\n    QUICK = {}\n    x = 1"),
+        ("class M:\n    DISPUTES = {'a': 'b'}\n    x = 1", "class M:\n    x = 1"),
         ("class C:\n    x: int = 1\n    'Where it comes from.'", "class C:\n    x: int = 1"),
     ],
 )

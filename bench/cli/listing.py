@@ -12,6 +12,7 @@ from bench.cli.layout import borderless
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.table import Table
 
     from bench.config import MethodConfig
     from bench.contract import Method
@@ -116,9 +117,11 @@ def _method(entry: MethodEntry) -> Iterator[RenderableType]:
     yield f"[bold]{entry.name}[/]  {escape(method.summary)}"
     scope = ", ".join(groups) or ("no data set" if method.trains else "every data set, and every schedule")
     yield f"[dim]from {escape(entry.origin)}; settings for {escape(scope)}[/]"
-    for needs in _upstreams(method, groups):
-        yield escape(needs)
-    yield f"passes per image: {_cost(method)}\n"
+    for told in (*_upstreams(method, groups), *_marks(method, groups)):
+        yield escape(told)
+    yield ""
+    yield _costs_of(method)
+    yield ""
     table = borderless("option", "default", "other values", "what the default rests on")
     for option, field in method.Config.model_fields.items():
         default = "required" if field.is_required() else _plain(field.get_default(call_default_factory=True))
@@ -126,12 +129,49 @@ def _method(entry: MethodEntry) -> Iterator[RenderableType]:
             option, escape(default), escape(_elsewhere(option, default, groups)), escape(field.description or "")
         )
     yield table
+    yield from _disputes(method)
     yield f'\n[dim]Another value: --methods "{entry.name}\\[OPTION=VALUE]"; several, as a grid: OPTION=\\[A,B][/]'
 
 
 def _upstreams(method: type[Method[Any]], groups: Mapping[str, MethodConfig]) -> Iterator[str]:
     needs = {(part, need.method) for config in groups.values() for part, need in method(config).requires().items()}
     yield from (f"needs first: {name}, as its {part}" for part, name in sorted(needs))
+
+
+def _marks(method: type[Method[Any]], groups: Mapping[str, MethodConfig]) -> Iterator[str]:
+    """What tables mark, where any of its settings does so."""
+    made = [method(config) for config in groups.values()]
+    if any(one.external_data() for one in made):
+        yield "marked in tables: it sees images or weights from outside the pre-training images"
+    if any(one.labelled_pretraining() for one in made):
+        yield "marked in tables: its pre-training sees classes"
+
+
+def _costs_of(method: type[Method[Any]]) -> Table:
+    """The passes of a step, one row for all settings that cost the same."""
+    from bench.perf.costs import costs
+
+    found: dict[tuple[str, ...], list[str]] = {}
+    for cost in costs(method):
+        _, dataset, schedule, *counts = cost.cells
+        found.setdefault(tuple(counts), []).append(dataset if schedule == "paper" else f"{dataset} ({schedule})")
+    table = borderless("passes per image", "forward", "backward to input", "full backward", "total")
+    for row, groups in found.items():
+        table.add_row(", ".join(groups), *row)
+    return table
+
+
+def _disputes(method: type[Method[Any]]) -> Iterator[RenderableType]:
+    """Where paper and code disagree."""
+    from rich.markup import escape
+
+    if method.DISPUTES:
+        table = borderless("dispute", "where, and what is done here")
+        for topic, told in method.DISPUTES.items():
+            named = f"option {topic}" if topic in method.Config.model_fields else topic
+            table.add_row(escape(named), escape(told))
+        yield ""
+        yield table
 
 
 def _elsewhere(option: str, default: str, groups: Mapping[str, MethodConfig]) -> str:

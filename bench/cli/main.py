@@ -10,6 +10,8 @@ import typer
 from typer.core import TyperCommand
 
 import bench
+from bench.cli.check import EXAMPLES as CHECK_EXAMPLES
+from bench.cli.check import check
 from bench.cli.doctor import doctor
 from bench.cli.evaluate import EXAMPLES as EVALUATE_EXAMPLES
 from bench.cli.evaluate import evaluate
@@ -19,6 +21,8 @@ from bench.cli.failures import explained
 from bench.cli.gc import EXAMPLES as GC_EXAMPLES
 from bench.cli.gc import gc
 from bench.cli.listing import list_things
+from bench.cli.new import EXAMPLES as NEW_EXAMPLES
+from bench.cli.new import new
 from bench.cli.options import takes_sweep
 from bench.cli.perf import perf
 from bench.cli.plan import plan
@@ -130,6 +134,8 @@ add("why", takes_sweep(why))
 add("evaluate", evaluate, EVALUATE_EXAMPLES)
 add("export", export, EXPORT_EXAMPLES)
 add("list", list_things)
+add("check", check, CHECK_EXAMPLES)
+add("new", new, NEW_EXAMPLES)
 add("perf", perf)
 add("status", status, STATUS_EXAMPLES)
 add("show", show, SHOW_EXAMPLES)

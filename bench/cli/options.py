@@ -35,6 +35,11 @@ SWEEP_FLAGS = {
     "seeds": Flag("N|LIST", "A count (5, the default, is 0 to 4) or a list (0,3,7)."),
     "schedule": Flag("NAME", "quick (default, digits on a CPU), short (20 epochs) or paper."),
     "epochs": Flag("N", "Pre-train for N epochs instead of the schedule's; milestones scale along."),
+    "budget": Flag(
+        "PASSES",
+        "The same number of encoder passes per pre-training image for every method, upstreams included (forward 1, "
+        "backward to the input 1, full backward 2): epochs are chosen to fit.",
+    ),
     "limit": Flag("N|LIST", "Use fewer images: 2000 for training and for test alike, or train=2000,test=200."),
     "device": Flag("NAME", "auto (default), cpu, cuda or cuda:0."),
     "gpus": Flag("LIST", "Several GPUs, 0-3 or 0,2: stages of their own on each, small ones together where they fit."),

@@ -33,6 +33,9 @@ def plan(sweep: Sweep) -> int:
     cuda = bool(sweep.gpus) or _means_cuda(sweep.device)
     workers = sweep.at_once("cuda" if cuda else "cpu")
     console.print(_cells(made, store))
+    console.print()
+    console.print(_lengths(made))
+    console.print()
     console.print(_cost(made, estimate(made, store, workers, cuda=cuda), workers), highlight=False, soft_wrap=True)
     return ExitCode.OK
 
@@ -56,6 +59,27 @@ def _cells(plan: Plan, store: Store) -> Table:
             *_states(cell, plan, store),
         )
     return table
+
+
+def _lengths(plan: Plan) -> Table:
+    """What each method trains, and the passes of the encoder that this takes."""
+    from rich.markup import escape
+
+    table = borderless("method", "data", "epochs", "passes per image")
+    table.columns[-1].justify = "right"
+    cells = {(cell.label, cell.data.source): cell for cell in plan.cells}
+    for cell in cells.values():
+        passes = cell.facts.get("passes")
+        told = "?" if passes is None else f"{passes:g}"
+        table.add_row(escape(cell.label), escape(cell.data.source), escape(_epochs(cell, plan)), told)
+    return table
+
+
+def _epochs(cell: Cell, plan: Plan) -> str:
+    """`16, on simclr 12`: its own epochs, and those of what it builds on."""
+    *upstreams, own = (plan.stages[key].task.method for key in plan.needs(cell.pretrain))
+    on = [f"{ref.name} {ref.config.get('epochs', 'as it is')}" for ref in upstreams]
+    return ", on ".join([str(own.config.get("epochs", "none")), *on])
 
 
 def _states(cell: Cell, plan: Plan, store: Store) -> tuple[str, str, str]:

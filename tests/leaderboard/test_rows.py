@@ -19,6 +19,7 @@ LATER = "2026-02-01T00:00:00+00:00"
     [
         {"schedule": "short"},
         {"epochs": 3},
+        {"budget": 100.0},
         {"limit_train": 200, "limited": True},
         {"limit_test": 50, "limited": True},
         {"norm": "L2"},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -13,6 +12,8 @@ import torch
 from torch import Tensor
 
 from bench.config import MethodConfig, TrainingConfig
+from bench.conformance.observe import bits as bits
+from bench.conformance.observe import bits_of as bits_of
 from bench.contract import Encoder, LabelledImages, Method, Record, Report, Run, UnlabelledImages
 from bench.data.loading import data_set
 from bench.engine.loop import Batch, take
@@ -106,16 +107,3 @@ def batch_of(images: UnlabelledImages, first: int = 0, step: int = 0) -> Batch:
 def pixels(count: int = 16) -> Tensor:
     """float32 [count, 3, 8, 8] in [0, 1]."""
     return digits().pixels[:count].float() / 255
-
-
-def bits(encoder: torch.nn.Module) -> str:
-    """A hash of every parameter and buffer."""
-    return bits_of(encoder.state_dict())
-
-
-def bits_of(tensors: Mapping[str, Tensor]) -> str:
-    """A hash of named tensors."""
-    state = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        state.update(name.encode() + tensor.contiguous().numpy().tobytes())
-    return state.hexdigest()

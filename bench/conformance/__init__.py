@@ -1,0 +1,1 @@
+"""What every method promises, as checks that say what broke, why it matters and how to mend it: `bench check`."""
