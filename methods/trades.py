@@ -20,7 +20,7 @@ from bench.engine.loop import Batch, Update
 from bench.models.encoder import ResNetEncoder
 from bench.models.resnet import Architecture
 from methods.parts.losses import divergence, trades
-from methods.parts.supervised import AdversarialConfig, AdversarialTraining
+from methods.parts.supervised import RECIPE, AdversarialConfig, AdversarialTraining
 
 
 class Start(StrEnum):
@@ -51,6 +51,10 @@ class TRADES(AdversarialTraining[TRADESConfig]):
     name = "trades"
     summary = "TRADES: supervised trade-off of accuracy and robustness"
     Config = TRADESConfig
+    DISPUTES = {
+        **RECIPE,
+        "start": "AMOC starts anywhere in the ball (src/base.py:315-346), TRADES itself .001 N(0, 1) away (trades.py)",
+    }
     PAPER = {"cifar10": TRADESConfig(), "cifar100": TRADESConfig()}
     # PGD-AT's; the budget chosen on the held-out slice (tests/studies/held_out.py --protocol own-1).
     QUICK = {

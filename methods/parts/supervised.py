@@ -6,7 +6,8 @@ was released. So optimiser and schedule are each paper's own, network, augmentat
 
 from __future__ import annotations
 
-from typing import Annotated, TypeVar
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -67,10 +68,20 @@ SupervisedConfigT = TypeVar("SupervisedConfigT", bound=SupervisedConfig)
 AdversarialConfigT = TypeVar("AdversarialConfigT", bound=AdversarialConfig)
 
 
+RECIPE = {
+    "the baselines' recipe": (
+        "AMOC 4.1 says 'default settings of original papers' and no more, nor was code released; schedule and "
+        "optimiser are each paper's own here, network, augmentation and attack AMOC's"
+    )
+}
+"""A dispute that all of them have."""
+
+
 class Supervised(TrainingMethod[SupervisedConfigT, ResNetEncoder]):
     """An encoder and its head, trained end to end; a method brings the step."""
 
     labelled = True
+    DISPUTES: ClassVar[Mapping[str, str]] = RECIPE
     drop_last = False  # as in TRADES train_trades_cifar10.py
 
     def encoder(self, profile: DataProfile) -> ResNetEncoder:
