@@ -191,12 +191,12 @@ def _answer(control: socket.socket, number: int) -> None:
 def _forked(control: socket.socket, descriptor: int, life: Life) -> int:
     """The id of a new worker; the worker itself does not return."""
     with Connection(descriptor) as pipe:
-        if pid := os.fork():
-            return pid
-        control.close()
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        life(pipe)
-        _leave()
+        if not (pid := os.fork()):
+            control.close()
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            life(pipe)
+            _leave()
+    return pid
 
 
 def _leave() -> NoReturn:

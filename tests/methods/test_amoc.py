@@ -10,13 +10,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from test_conformance import Counted, Prepared
-from tiny import BATCH
+from tiny import BATCH, digits, prepared
 from torch import Tensor, nn
 
 import methods.amoc as amoc
-from bench.contract import Passes
-from bench.engine.loop import Averages, Batch, optimiser_update, take
+from bench.conformance.observe import PassCount
+from bench.engine.loop import Averages, Batch, optimiser_update
 from bench.models.routes import RoutedBatchNorm2d
 from bench.randomness import Randomness
 from methods.amoc import ADVERSARIAL, AMOC, CLEAN, ROLES, AMOCConfig, AMOCState, Branches, Half, Variant
@@ -198,11 +197,10 @@ def test_the_attack_of_a_branch_is_the_official_one(
 @pytest.mark.parametrize("variant", Variant)
 @pytest.mark.parametrize("branch", Branches)
 def test_every_branch_costs_the_passes_that_it_declares(branch: Branches, variant: Variant) -> None:
-    prepared, counted = Prepared(f"amoc[branches={branch},variant={variant}]"), Counted()
-    counted.watch(prepared.net)
-    prepared.step()
-    seen = (counted.forward, counted.backward_input, counted.backward)
-    assert prepared.method.passes() == Passes(*(images / BATCH for images in seen))
+    ready, counted = prepared(f"amoc[branches={branch},variant={variant}]"), PassCount(digits().profile)
+    with counted.watch(ready.net):
+        ready.step()
+    assert ready.method.passes() == counted.per_image(BATCH)
 
 
 @pytest.mark.parametrize(
@@ -210,15 +208,13 @@ def test_every_branch_costs_the_passes_that_it_declares(branch: Branches, varian
 )
 def test_the_route_of_the_query_is_scored(branch: Branches, route: str) -> None:
     """The adversarial one of a query that is never attacked is never trained (README, `--bn_adv`)."""
-    prepared = Prepared(f"amoc[branches={branch}]")
-    assert prepared.method.encoder(prepared.images.profile).active_route == route
+    ready = prepared(f"amoc[branches={branch}]")
+    assert ready.method.encoder(ready.images.profile).active_route == route
 
 
 def test_ccc_is_the_first_loss_alone() -> None:
-    prepared = Prepared("amoc[branches=CCC]")
-    averages = Averages()
-    batch = take(prepared.images, torch.arange(BATCH), Randomness(0, "pretrain"), 0, 0)
-    prepared.method.step(prepared.net, batch, optimiser_update(prepared.optimiser, averages))
+    ready, averages = prepared("amoc[branches=CCC]"), Averages()
+    ready.method.step(ready.net, ready.batch(), optimiser_update(ready.optimiser, averages))
     assert averages.means()["loss"] == pytest.approx(averages.means()["ccc"], rel=1e-6)
 
 

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_conformance import Prepared
-from tiny import BATCH, batch_of, digits, fresh, pixels, seen, tiny, trained
+from tiny import BATCH, batch_of, digits, fresh, pixels, prepared, seen, tiny, trained
 from torch import Tensor, nn
 
 import methods.trades as trades_module
@@ -193,15 +192,14 @@ def test_the_attack_is_the_one_of_amoc(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["pgd-at", "alp"])
 def test_the_attack_raises_its_objective_inside_the_ball(text: str) -> None:
-    prepared = Prepared(text)
-    batch = batch_of(prepared.images)
-    x_adv = prepared.method.perturb(prepared.net, batch.pixels, batch)
-    assert (x_adv - batch.pixels).abs().max() <= prepared.method.config.eps + 1e-6
-    prepared.net.eval()
+    ready = prepared(text)
+    batch = batch_of(ready.images)
+    method: Any = ready.method
+    x_adv = method.perturb(ready.net, batch.pixels, batch)
+    assert (x_adv - batch.pixels).abs().max() <= method.config.eps + 1e-6
+    net: Any = ready.net.eval()
     with torch.no_grad():
-        clean, moved = (
-            nn.functional.cross_entropy(prepared.net.logits(x), batch.labels) for x in (batch.pixels, x_adv)
-        )
+        clean, moved = (nn.functional.cross_entropy(net.logits(x), batch.labels) for x in (batch.pixels, x_adv))
     assert moved > clean
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from bench.config import MethodConfig, TrainingConfig
 from bench.conformance.observe import bits as bits
 from bench.conformance.observe import bits_of as bits_of
+from bench.conformance.subject import Prepared
 from bench.contract import Encoder, LabelledImages, Method, Record, Report, Run, UnlabelledImages
 from bench.data.loading import data_set
 from bench.engine.loop import Batch, take
@@ -92,6 +93,12 @@ def run_of(method: Method[Any], seed: int = 0, record: Record = quiet) -> Run:
     """What the stage hands to `method`."""
     upstream = {name: encoder.requires_grad_(False).eval() for name, encoder in upstream_of(method, seed).items()}
     return Run(Randomness(seed, "pretrain"), torch.device("cpu"), upstream, quiet, record)
+
+
+def prepared(text: str) -> Prepared:
+    """The method that `--methods text` names before its first step."""
+    method = tiny(text)
+    return Prepared(method, seen(labelled=method.labelled), run_of(method))
 
 
 def seen(seed: int = 0, *, labelled: bool = False) -> UnlabelledImages:
