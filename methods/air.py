@@ -39,7 +39,7 @@ class AIRConfig(FadingConfig):
 
     variant: Variant = Variant.PAPER
     """`paper`: Kullback-Leibler divergences. `release`: AIR.py:78-98 hands `kl_div` probabilities where it expects
-    their logarithms, which leaves both regularisers nearly constant, and AIR close to its base."""
+    their logarithms: both regularisers stay nearly constant, and flatten p_j rather than bring it to p_i."""
     sir_weight: NonNegative = 0.5
     """lambda_1; AIR.py:15-20."""
     air_weight: NonNegative = 0.5
