@@ -74,6 +74,15 @@ def control(session: nox.Session) -> None:
 
 
 @nox.session
+def precision(session: nox.Session) -> None:
+    """Study: whether pre-training in bfloat16 agrees with fp32 within seed noise on `digits`, five seeds."""
+    install(session)
+    session.run("bench", "run", "--methods", "simclr,ncp,amoc", "--seeds", "5", "--no-table")
+    session.run("bench", "run", "--methods", "simclr,ncp,amoc", "--seeds", "5", "--precision", "bf16", "--no-table")
+    session.run("python", "tests/studies/precision.py", "runs", "simclr", "ncp", "amoc")
+
+
+@nox.session
 def clustering(session: nox.Session) -> None:
     """Study: what clustering and memory banks cost beside an epoch of ResNet-18."""
     install(session)

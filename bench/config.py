@@ -7,6 +7,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from bench.execution import Precision
 from bench.inputs import InputFile
 
 
@@ -53,6 +54,9 @@ class TrainingConfig(MethodConfig):
     """Images per step."""
     pretrain_pool: str | None = None
     """Source of the pre-training images; None is the data set's own (chosen: every paper but those on STL-10)."""
+    precision: Precision = Precision.FP32
+    """fp32, tf32 or bf16: what networks compute in while they are trained, upstream ones too unless they say another
+    (chosen: no paper says another)."""
 
     def with_epochs(self, epochs: int) -> Self:
         """Scale every length marked `ScalesWithEpochs`, alone or in a tuple, by `epochs` / own, rounded, at least 1."""

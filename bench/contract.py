@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from bench.config import MethodConfig
 from bench.data.profiles import DataProfile
 from bench.errors import unknown
+from bench.execution import Execution
 from bench.randomness import Randomness
 
 
@@ -176,6 +177,7 @@ class Run:
         record: facts that the store keeps.
         checkpoints: where a training can be resumed from.
         per_image: what `Method.per_image` said of each image, in the order of the images.
+        execution: how the engine carries out steps; never `auto`.
     """
 
     randomness: Randomness
@@ -185,6 +187,7 @@ class Run:
     record: Record
     checkpoints: Checkpoints = field(default_factory=NoCheckpoints)
     per_image: Mapping[str, Tensor] = field(default_factory=dict)
+    execution: Execution = Execution.EAGER
 
 
 ConfigT = TypeVar("ConfigT", bound=MethodConfig)

@@ -49,12 +49,17 @@ def has_collapsed(signs: Mapping[str, float]) -> bool:
 
 
 def doubts(history: Iterable[Facts]) -> list[str]:
-    """What the last epoch's signs say against a training, a sentence each."""
-    signs = [facts[SIGNS] for facts in history if SIGNS in facts]
+    """What a training remarked, and what its last epoch's signs say against it, a sentence each."""
+    facts = list(history)
+    remarks = [str(one["remark"]) for one in facts if "remark" in one]
+    signs = [one[SIGNS] for one in facts if SIGNS in one]
     if not signs or not has_collapsed(signs[-1]):
-        return []
+        return remarks
     spread = signs[-1][Sign.SPREAD]
-    return [f"the features have collapsed: after the last epoch their spread is {spread:.1g}, where 1 is uniform"]
+    return [
+        *remarks,
+        f"the features have collapsed: after the last epoch their spread is {spread:.1g}, where 1 is uniform",
+    ]
 
 
 def scalars(facts: Facts) -> dict[str, float]:

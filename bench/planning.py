@@ -5,19 +5,20 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.attacks.threats import AttackKind, AttackSpec
 from bench.closure import PROJECT_SOURCES, Sources, Target, closure
-from bench.config import MethodConfig
+from bench.config import MethodConfig, TrainingConfig
 from bench.data.limits import Limit
 from bench.data.loading import NOT_HERE, DataFacts, data_facts, pool_facts
 from bench.data.profiles import DataProfile
 from bench.data.sources import parse_sources
 from bench.errors import BenchError
+from bench.execution import Precision
 from bench.grammar import Spec, expand, parse_spec, parse_specs
 from bench.keys import digest
 from bench.plan import Cell, DataRef, MethodRef, Plan, Seeds, Stage, StageKind, Task
@@ -28,7 +29,6 @@ from bench.sweep import Sweep
 if TYPE_CHECKING:
     from bench.contract import Method
 
-PRECISION = "fp32"
 AUTOATTACK_PASSES = 4000
 """Forward passes that AutoAttack standard spends on a test image, on average: an estimate for plans alone."""
 
@@ -45,10 +45,10 @@ def plan_of(sweep: Sweep, *, download: bool = False, registry: Registry | None =
         BenchError: for anything in the sweep that cannot be run.
     """
     planner = _Planner(sweep, download, registry or Registry.discover())
-    protocols = [protocol_of(spec.name) for spec in parse_specs(sweep.protocol_names)]
+    protocols = [protocol_of(one.text) for spec in parse_specs(sweep.protocol_names) for one in expand(spec)]
     methods = [point for spec in parse_specs(sweep.methods) for point in expand(spec)]
     for source in parse_sources(sweep.datasets):
-        chosen = [planner.choose(spec, source.profile) for spec in methods]  # before any download
+        chosen = [planner.asked(spec, source.profile) for spec in methods]  # before any download
         data = planner.data(source.name)
         for method in chosen:
             for seed in sweep.seeds:
@@ -166,6 +166,11 @@ class _Planner:
         """Source of the stages whose code no method has a part in."""
         return {kind: _stage_source(kind) for kind in (StageKind.HEAD, StageKind.ATTACK)}
 
+    def asked(self, spec: Spec, profile: DataProfile) -> _Chosen:
+        """A method as the sweep asks for it."""
+        precision = self.sweep.precision
+        return self.choose(self._in_precision(spec, precision) if precision else spec, profile)
+
     def choose(self, spec: Spec, profile: DataProfile) -> _Chosen:
         """A method with its settings on a data set like `profile`."""
         key = (spec.text, profile.name)
@@ -187,6 +192,13 @@ class _Planner:
         ref = MethodRef(entry.text, entry.name, config.identity(), profile.name, paths)
         shown = {name: str(files[name]) if name in files else value for name, value in spec.options.items()}
         return _Chosen(entry, method, ref, Spec(entry.name, shown).text, profile, source)
+
+    def _in_precision(self, spec: Spec, precision: Precision) -> Spec:
+        """`spec` with `precision`, unless it says one itself, or the method's settings have none."""
+        fields = self.registry.find(spec.name).load().Config.model_fields
+        if "precision" in spec.options or "precision" not in fields:
+            return spec
+        return replace(spec, options={**spec.options, "precision": str(precision)})
 
     def _check_name(self, entry: MethodEntry) -> None:
         other = self.named.setdefault(entry.name, entry)
@@ -255,15 +267,23 @@ class _Planner:
         }
         weight = (passes.total if passes else 1.0) * getattr(chosen.config, "epochs", 1) * pool.train_images
         task = Task(chosen.ref, pool.ref, subject.seed)
+        recipe |= _computed_in(precision_of(chosen.config))
         return self.add(StageKind.PRETRAIN, subject.label, task, recipe, upstream, weight)
 
     def upstream(self, text: str, needed_by: _Chosen, data: DataFacts) -> _Chosen:
-        """The method that another one requires, with its settings on the same data set."""
+        """The method that another one requires, with its settings on the same data set.
+
+        It takes the precision of the one that needs it, unless it says another: a label tells what all of it computed
+        in.
+        """
         try:
             spec = parse_spec(text)
             if len(expand(spec)) > 1:
                 raise BenchError(f"'{text}' names several methods where one is needed; name one, e.g. 'simclr'.")
-            return self.choose(spec, data.profile)
+            precision = precision_of(needed_by.config)
+            return self.choose(
+                spec if precision is Precision.FP32 else self._in_precision(spec, precision), data.profile
+            )
         except BenchError as error:
             name = needed_by.ref.name
             raise BenchError(
@@ -293,6 +313,7 @@ class _Planner:
             "seed": subject.seed,
             "images": data.fingerprint,
             "source": self.code[StageKind.HEAD],
+            **_computed_in(protocol.precision),
         }
         weight = _head_passes(recipe) * data.train_images
         return self.add(
@@ -308,6 +329,7 @@ class _Planner:
             "seed": subject.seed,
             "images": data.fingerprint,
             "source": self.code[StageKind.ATTACK],
+            **_computed_in(protocol.precision),
         }
         label, task = f"{subject.label} {protocol.name} {spec.name}", subject.task(protocol, spec.name)
         return self.add(StageKind.ATTACK, label, task, recipe, upstream, _attack_passes(spec) * data.test_images)
@@ -322,8 +344,7 @@ class _Planner:
         weight: float,
     ) -> str:
         """Add a stage, unless it is there already; returns its key."""
-        environment = {"precision": PRECISION, "threads": self.sweep.threads}
-        stage = Stage(kind, label, task, {**recipe, **environment}, upstream, weight)
+        stage = Stage(kind, label, task, {**recipe, "threads": self.sweep.threads}, upstream, weight)
         self.stages.setdefault(stage.key, stage)
         return stage.key
 
@@ -351,7 +372,7 @@ class _Planner:
             "plugin_hash": digest(chosen.source),
             "data_fingerprint": data.fingerprint,
             "pool_fingerprint": pool.fingerprint,
-            "precision": PRECISION,
+            "precision": str(protocol.precision),
         }
 
 
@@ -378,6 +399,15 @@ def _helpers(entry: MethodEntry, source: Mapping[str, str]) -> Iterator[tuple[st
         path = sources.file(module)
         if path is not None and sources.counts_whole(module):
             yield module, path
+
+
+def precision_of(config: MethodConfig) -> Precision:
+    """What a method computes in while it is trained; fp32 where its settings do not say."""
+    return config.precision if isinstance(config, TrainingConfig) else Precision.FP32
+
+
+def _computed_in(precision: Precision) -> dict[str, str]:
+    return {"precision": str(precision)}
 
 
 def _check_classes(protocol: Protocol, data: DataFacts) -> None:

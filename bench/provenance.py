@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from bench.execution import Execution
 from bench.keys import PROJECT
 
 MEMORY_FORMAT = "channels_last"
@@ -30,6 +31,7 @@ class Context:
         threads: CPU threads of this process.
         memory_format: of the encoder.
         deterministic: whether torch's deterministic mode is on.
+        execution: how steps are carried out: `eager`, `graph` or `compiled`.
     """
 
     torch: str
@@ -40,10 +42,11 @@ class Context:
     threads: int
     memory_format: str
     deterministic: bool
+    execution: str = Execution.EAGER
 
 
-def context(device: str) -> Context:
-    """The context of this process, computing on `device` (`cpu`, `cuda`, `cuda:1`)."""
+def context(device: str, execution: Execution = Execution.EAGER) -> Context:
+    """The context of this process, computing on `device` (`cpu`, `cuda`, `cuda:1`) by a resolved `execution`."""
     import torch
 
     on_gpu = device.startswith("cuda")
@@ -56,6 +59,7 @@ def context(device: str) -> Context:
         threads=torch.get_num_threads(),
         memory_format=MEMORY_FORMAT,
         deterministic=torch.are_deterministic_algorithms_enabled(),
+        execution=str(execution),
     )
 
 

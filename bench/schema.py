@@ -167,6 +167,8 @@ class Row(BaseModel):
     """`contiguous` or `channels_last`."""
     context_deterministic: bool | None = None
     """Whether torch's deterministic mode was on."""
+    context_execution: str | None = None
+    """How the steps of pre-training were carried out: `eager`, `graph` or `compiled`."""
     data_fingerprint: str | None = None
     """Content hash of the evaluation data."""
     pool_fingerprint: str | None = None

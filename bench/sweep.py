@@ -12,6 +12,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from bench.errors import BenchError, unknown
+from bench.execution import Execution, Precision
 from bench.validation import validated
 
 
@@ -71,6 +72,18 @@ def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
 def _schedule(value: object) -> object:
     if isinstance(value, str) and value not in set(Schedule):
         raise unknown("schedule", value, Schedule)
+    return value
+
+
+def _precision(value: object) -> object:
+    if isinstance(value, str) and value not in set(Precision):
+        raise unknown("precision", value, Precision)
+    return value
+
+
+def _execution(value: object) -> object:
+    if isinstance(value, str) and value not in set(Execution):
+        raise unknown("execution", value, Execution)
     return value
 
 
@@ -178,6 +191,10 @@ class Sweep(BaseModel):
     """Where downloaded data sets lie."""
     checkpoint_every: Seconds = 120.0
     """From one checkpoint of a stage to the next: `30s`, `2m`, `1h`, or seconds. No number depends on it."""
+    precision: Annotated[Precision | None, BeforeValidator(_precision)] = None
+    """What pre-trainings compute in, where a method's options do not say: `fp32`, `tf32` or `bf16`."""
+    execution: Annotated[Execution, BeforeValidator(_execution)] = Execution.AUTO
+    """How pre-training steps are carried out: `auto`, `eager`, `graph` or `compiled`; they differ by rounding alone."""
     rerun: bool = False
     """Compute finished stages again and compare."""
     tensorboard: bool = False

@@ -21,6 +21,7 @@ CONTEXT = (
     "context_threads",
     "context_memory_format",
     "context_deterministic",
+    "context_execution",
 )
 _LONGEST = 160
 

@@ -57,13 +57,18 @@ class Selection:
         return cls(
             methods=_labels(methods) if methods else (),
             datasets=tuple(source.name for source in parse_sources(datasets)) if datasets else (),
-            protocols=_names(protocols),
+            protocols=_texts(protocols),
             schedules=_names(schedule),
         )
 
 
 def _names(text: str | None) -> tuple[str, ...]:
     return tuple(spec.name for spec in parse_specs(text)) if text else ()
+
+
+def _texts(text: str | None) -> tuple[str, ...]:
+    """With their options, as protocols are named in rows."""
+    return tuple(one.text for spec in parse_specs(text) for one in expand(spec)) if text else ()
 
 
 def _labels(text: str) -> tuple[str, ...]:

@@ -75,6 +75,9 @@ class TestKeys:
             ({"jobs": 7}, set()),
             ({"device": "auto"}, set()),
             ({"rerun": True}, set()),
+            ({"execution": "compiled"}, set()),
+            ({"precision": "bf16"}, set()),  # of what the engine trains, which the throw-away method is not
+            ({"protocols": "cheap[precision=tf32]"}, {HEAD, ATTACK}),
             ({"out": "elsewhere"}, set()),
             ({"data_dir": "elsewhere"}, set()),
             ({"threads": 2}, {PRETRAIN, HEAD, ATTACK}),
@@ -87,6 +90,47 @@ class TestKeys:
     ) -> None:
         before, after = plan_of(make_sweep()), plan_of(make_sweep(**options))
         assert kinds_that_moved(before, after) == moved
+
+    @pytest.mark.parametrize(
+        ("options", "labels"),
+        [
+            ({"methods": "ncp"}, {"simclr": "fp32", "ncp": "fp32"}),
+            (
+                {"methods": "ncp[precision=bf16]"},  # its teacher follows
+                {"simclr[precision=bf16]": "bf16", "ncp[precision=bf16]": "bf16"},
+            ),
+            (
+                {"methods": "ncp[precision=bf16,teacher='simclr[precision=tf32]']"},
+                {"simclr[precision=tf32]": "tf32", 'ncp[precision=bf16,teacher="simclr[precision=tf32]"]': "bf16"},
+            ),
+            (
+                {"methods": "ncp", "precision": "tf32"},
+                dict.fromkeys(["simclr[precision=tf32]", "ncp[precision=tf32]"], "tf32"),
+            ),
+            ({"methods": "amoc[precision=fp32]", "precision": "bf16"}, {"amoc[precision=fp32]": "fp32"}),
+        ],
+    )
+    def test_the_precision_of_a_pre_training_is_in_its_label_and_key(
+        self, make_sweep: Any, options: dict[str, Any], labels: dict[str, str]
+    ) -> None:
+        plan = plan_of(make_sweep(**options))
+        found = [stage for stage in plan.stages.values() if stage.kind is PRETRAIN]
+        assert {stage.label.split()[0]: stage.recipe["precision"] for stage in found} == labels
+        scoring = {stage.recipe["precision"] for stage in plan.stages.values() if stage.kind is not PRETRAIN}
+        assert scoring == {plan.cells[0].facts["precision"]} == {"fp32"}
+
+    def test_the_precision_of_a_protocol_keeps_its_rows_apart(self, make_sweep: Any) -> None:
+        plan = plan_of(make_sweep(protocols="cheap,cheap[precision=[fp32,tf32]]"))
+        facts = [(cell.protocol, cell.facts["precision"]) for cell in plan.cells]
+        assert facts == [("cheap", "fp32"), ("cheap[precision=fp32]", "fp32"), ("cheap[precision=tf32]", "tf32")]
+        assert len({cell.key for cell in plan.cells}) == 3
+        assert len({cell.facts["protocol_hash"] for cell in plan.cells}) == 3
+        assert len(keys(plan, PRETRAIN)) == 1
+        assert plan.cells[0].stages == plan.cells[1].stages
+
+    def test_a_precision_that_does_not_exist(self, make_sweep: Any) -> None:
+        with pytest.raises(BenchError, match=r"amoc option 'precision' cannot be 'fp16'.*'fp32', 'tf32' or 'bf16'"):
+            plan_of(make_sweep(methods="amoc[precision=fp16]"))
 
     def test_fewer_test_images_leave_the_pre_training_alone(self, make_sweep: Any) -> None:
         before, after = (plan_of(make_sweep(limit=f"train=40,test={count}")) for count in (20, 30))

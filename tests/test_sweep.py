@@ -124,6 +124,8 @@ def test_a_toml_file_says_the_same_and_flags_override_it(tmp_path: Path) -> None
         ({"schedule": "quik"}, "unknown schedule 'quik': did you mean 'quick'"),
         ({"epochs": 0}, "'epochs' cannot be 0"),
         ({"jobs": "two"}, "'jobs' cannot be 'two'"),
+        ({"precision": "bf61"}, "unknown precision 'bf61': did you mean 'bf16'.*Available: bf16, fp32, tf32"),
+        ({"execution": "graphs"}, "unknown execution 'graphs': did you mean 'graph'.*auto, compiled, eager, graph"),
         ({"gpus": "3-1"}, "'gpus' cannot be '3-1': the range 3-1 counts down; write 1-3"),
         ({"gpus": "0,0"}, "GPU 0 is named twice"),
         ({"gpus": "0-2,1"}, "GPU 1 is named twice"),

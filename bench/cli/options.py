@@ -43,6 +43,8 @@ SWEEP_FLAGS = {
     "out": Flag("DIR", "Where results are kept, ./runs by default."),
     "data_dir": Flag("DIR", "Where downloaded data sets lie; by default $BENCH_DATA or the user's cache."),
     "checkpoint_every": Flag("TIME", "Keep a checkpoint of a stage every 2m (default), 30s, 1h, ..."),
+    "precision": Flag("NAME", "Pre-train in fp32 (default), tf32 or bf16; one method alone: ncp[precision=bf16]."),
+    "execution": Flag("NAME", "Pre-training steps: auto (default; graph on a GPU), eager, graph or compiled."),
     "rerun": Flag(None, "Compute finished stages again and compare."),
     "tensorboard": Flag(None, "Write TensorBoard's event files to OUT/tensorboard."),
 }

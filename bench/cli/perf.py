@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +11,7 @@ import typer
 
 from bench.cli.layout import borderless
 from bench.errors import BenchError, unknown
+from bench.execution import Execution, Precision
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -22,14 +22,6 @@ if TYPE_CHECKING:
 WIDTH = 6
 """Columns of a table, so that it fits on a terminal."""
 LEAST_BATCH = 2
-
-
-class PrecisionName(StrEnum):
-    """As `bench.engine.conditions.Precision`, which would bring torch along."""
-
-    FP32 = "fp32"
-    TF32 = "tf32"
-    BF16 = "bf16"
 
 
 def perf(
@@ -45,8 +37,12 @@ def perf(
     steps: Annotated[int, typer.Option(min=1, help="Measured rounds; numbers are their medians.")] = 15,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:0.")] = "auto",
     precision: Annotated[
-        str, typer.Option(help="Of convolutions and products: fp32, tf32, bf16, or several.")
-    ] = "fp32",
+        str | None,
+        typer.Option(help="Instead of the settings' own: fp32, tf32, bf16, or several.", show_default=False),
+    ] = None,
+    execution: Annotated[
+        Execution, typer.Option(help="Of step and bare passes; auto is graph on a GPU, eager on a CPU.")
+    ] = Execution.AUTO,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
     profile: Annotated[bool, typer.Option("--profile", help="Show the operations that take the step's time.")] = False,
     out: Annotated[
@@ -58,24 +54,26 @@ def perf(
     from rich.console import Console
 
     from bench.data.profiles import profile_of
-    from bench.engine.conditions import Conditions, Precision
+    from bench.engine.conditions import Conditions, resolved
     from bench.executors.run import available_device
     from bench.grammar import expand, parse_specs
     from bench.perf.measure import measured
 
     console, where = Console(), available_device(device)
+    carried_out = resolved(execution, where)
     subjects = [
-        (profile_of(data.name), point, size, Conditions(where, Precision(name), threads=threads))
+        (profile_of(data.name), point, {**size, **own})
         for data in parse_specs(datasets)
         for size in _batch_sizes(batch_size)
-        for name in _precisions(precision)
+        for own in _precisions(precision)
         for spec in parse_specs(methods)
         for point in expand(spec)
     ]
     rows: list[Measured] = []
-    for data, spec, size, conditions in subjects:
+    conditions = Conditions(where, threads=threads)
+    for data, spec, overrides in subjects:
         with console.status(f"measuring {spec.text} on {data.name}"):
-            rows.extend(measured(spec, data, conditions, steps, size, with_profile=profile))
+            rows.extend(measured(spec, data, conditions, steps, overrides, execution=carried_out, with_profile=profile))
     for first in range(0, len(rows), WIDTH):
         console.print(_table(rows[first : first + WIDTH]), highlight=False)
     for row in rows:
@@ -86,9 +84,9 @@ def perf(
         _write(rows, out)
 
 
-def _batch_sizes(text: str | None) -> list[int | None]:
+def _batch_sizes(text: str | None) -> list[dict[str, int]]:
     if text is None:
-        return [None]
+        return [{}]
     sizes = text.split(",")
     wrong = [size for size in sizes if not size.strip().isdecimal() or int(size) < LEAST_BATCH]
     if wrong:
@@ -96,15 +94,17 @@ def _batch_sizes(text: str | None) -> list[int | None]:
             f"'{wrong[0]}' is no batch size: contrastive losses need at least {LEAST_BATCH} images. "
             "Give a number, or several: --batch-size 64,256."
         )
-    return [int(size) for size in sizes]
+    return [{"batch_size": int(size)} for size in sizes]
 
 
-def _precisions(text: str) -> list[PrecisionName]:
+def _precisions(text: str | None) -> list[dict[str, str]]:
+    if text is None:
+        return [{}]
     names = [name.strip() for name in text.split(",")]
     for name in names:
-        if name not in list(PrecisionName):
-            raise unknown("precision", name, PrecisionName)
-    return [PrecisionName(name) for name in names]
+        if name not in list(Precision):
+            raise unknown("precision", name, Precision)
+    return [{"precision": name} for name in names]
 
 
 def _table(rows: list[Measured]) -> Table:
@@ -125,6 +125,7 @@ QUANTITIES: Mapping[str, Callable[[Measured], str]] = {
     "data set": lambda row: row.dataset,
     "batch": lambda row: str(row.batch_size),
     "precision": lambda row: row.conditions.precision,
+    "execution": lambda row: row.execution,
     "deterministic": lambda row: "yes" if row.conditions.deterministic else "no",
     "passes": lambda row: _number(row.passes, "g"),
     "step, ms": lambda row: _number(row.speed.step_ms, ".2f"),

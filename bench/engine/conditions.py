@@ -6,21 +6,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from enum import StrEnum
 
 import torch
 
 from bench.engine.determinism import deterministic_kernels
-
-
-class Precision(StrEnum):
-    """What convolutions and matrix products compute in."""
-
-    FP32 = "fp32"
-    TF32 = "tf32"
-    """fp32 whose factors are rounded to 10 bits on a GPU; the same as fp32 on a CPU."""
-    BF16 = "bf16"
-    """Autocast to bfloat16; parameters, losses and views stay fp32."""
+from bench.errors import BenchError
+from bench.execution import Execution, Precision
+from bench.models.precision import mixed_precision
 
 
 @dataclass(frozen=True)
@@ -56,16 +48,32 @@ class Conditions:
         try:
             torch.set_num_threads(self.threads)
             matmul.allow_tf32 = cudnn.allow_tf32 = self.precision is Precision.TF32
-            # Without a cache of casted weights: it would outlive the optimiser's update, and freezing for an attack.
-            mixed = self.precision is Precision.BF16
             kind = torch.device(self.device).type
-            if kind == "cuda" and self.deterministic:
-                os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it is first used
-            autocast = torch.autocast(kind, torch.bfloat16, enabled=mixed, cache_enabled=False)
+            if kind == "cuda":
+                # Read when cuBLAS is first used, whether in deterministic mode or before it.
+                os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             # What a method calls plain `cuda` is this device then, not the first one.
             own_device = torch.cuda.device(self.device) if kind == "cuda" else nullcontext()
-            with deterministic_kernels(self.deterministic), autocast, own_device:
+            mixed = mixed_precision(self.precision is Precision.BF16)
+            with deterministic_kernels(self.deterministic), mixed, own_device:
                 yield
         finally:
             torch.set_num_threads(threads)
             matmul.allow_tf32, cudnn.allow_tf32 = tf32
+
+
+def resolved(execution: Execution, device: str) -> Execution:
+    """What `auto` means on `device`, and anything else checked.
+
+    Raises:
+        BenchError: for a graph without a GPU.
+    """
+    on_gpu = torch.device(device).type == "cuda"
+    if execution is Execution.AUTO:
+        return Execution.GRAPH if on_gpu else Execution.EAGER
+    if execution is Execution.GRAPH and not on_gpu:
+        raise BenchError(
+            "a step can be captured in a graph on a CUDA device alone, and this is the CPU: use --execution auto, "
+            "eager or compiled."
+        )
+    return execution

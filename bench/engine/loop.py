@@ -14,10 +14,14 @@ from bench.attacks.watch import watching_attacks
 from bench.config import TrainingConfig
 from bench.contract import Encoder, Method, Run, UnlabelledImages
 from bench.data.views import pixels_of
+from bench.engine.capture import Axes, Axis, CapturedSteps, Graphs, Steps, compiled, graphs_for
+from bench.engine.optim import make_capturable
 from bench.engine.schedules import Schedule
 from bench.engine.signs import attack_signs, signs_of_life
 from bench.engine.state import Averages, TrainingState
 from bench.errors import StageError
+from bench.execution import Execution, Precision
+from bench.models.precision import follows_precision
 from bench.randomness import Randomness
 
 TrainingConfigT = TypeVar("TrainingConfigT", bound=TrainingConfig)
@@ -44,6 +48,36 @@ class Batch:
         """A generator for `purpose` in this step, the same whatever was drawn before."""
         device = self.pixels.device
         return self.randomness.generator(purpose, epoch=self.epoch, step=self.step, device=device)
+
+
+class NotedBatch(Batch):
+    """A batch of a step that is to be captured: notes what Python reads of its place."""
+
+    def __init__(self, pixels: Tensor, index: Tensor, axes: Axes) -> None:
+        for name, value in {"pixels": pixels, "index": index, "axes": axes}.items():
+            object.__setattr__(self, name, value)
+
+    axes: Axes
+
+    @property
+    def epoch(self) -> int:
+        """Read by a captured step: it is captured anew in every epoch."""
+        return self.axes.number(Axis.EPOCH)
+
+    @property
+    def step(self) -> int:
+        """Read by a step: it is not captured."""
+        return self.axes.number(Axis.STEP)
+
+    @property
+    def randomness(self) -> Randomness:
+        """Whoever takes it knows its place otherwise: as if it read the step."""
+        self.axes.number(Axis.STEP)
+        return self.axes.randomness
+
+    def generator(self, purpose: str) -> torch.Generator:
+        """As `Batch.generator`."""
+        return self.axes.generator(purpose)
 
 
 class Update(Protocol):
@@ -96,27 +130,34 @@ class TrainingMethod(Method[TrainingConfigT], Generic[TrainingConfigT, NetT]):
             return train(self, images, run)
 
 
-def train(method: TrainingMethod[TrainingConfigT, NetT], images: UnlabelledImages, run: Run) -> Encoder:
+def train(
+    method: TrainingMethod[TrainingConfigT, NetT], images: UnlabelledImages, run: Run, graphs: Graphs | None = None
+) -> Encoder:
     """Train `method` on `images`, from the latest checkpoint of the run or from scratch: to the bit the same.
 
+    Args:
+        graphs: where steps are captured, instead of where the run's `execution` says.
+
     Raises:
-        StageError: when an epoch's mean loss or the final encoder is not finite, the images do not fill a batch, or a
-            step does not call `update` exactly once.
+        StageError: when an epoch's mean loss or the final encoder is not finite, the images do not fill a batch, a
+            step does not call `update` exactly once, or the precision does not reach the network.
     """
     with run.randomness.as_global("initialisation"):
         net = method.build(images, run)
     net = net.to(run.device).to(memory_format=torch.channels_last)
+    check_precision(method, net)
     checkpoint = run.checkpoints.latest()
     if checkpoint is None:
         method.prepare(net, images, run)
     state = TrainingState(net, method.optimiser(net))
     if checkpoint is not None:
         state.restore(checkpoint)
+    steps = steps_of(method, images, run, state, graphs)
     while state.epoch < method.config.epochs:
         if state.step == 0:
             net.train()
             state.order = method.before_epoch(net, images, run, state.epoch)
-        train_epoch(method, images, run, state)
+        train_epoch(method, images, run, state, steps)
         run.record({"epoch": state.epoch, **finite(state.averages.means(), state.epoch)})
         run.record(signs_of_life(method.export(net), state, images))
         state.end_epoch()
@@ -125,20 +166,54 @@ def train(method: TrainingMethod[TrainingConfigT, NetT], images: UnlabelledImage
 
 
 def train_epoch(
-    method: TrainingMethod[TrainingConfigT, NetT], images: UnlabelledImages, run: Run, state: TrainingState[NetT]
+    method: TrainingMethod[TrainingConfigT, NetT],
+    images: UnlabelledImages,
+    run: Run,
+    state: TrainingState[NetT],
+    steps: Steps,
 ) -> None:
     """The steps of an epoch that are still to be done."""
     epoch, epochs, schedule = state.epoch, method.config.epochs, method.learning_rate()
     batches = batches_of(default_order(images, run, epoch) if state.order is None else state.order, method)
-    update = optimiser_update(state.optimiser, state.averages)
     for step in range(state.step, len(batches)):
         set_learning_rate(state.optimiser, schedule(epoch, step, len(batches), epochs))
-        method.step(state.net, take(images, batches[step], run.randomness, epoch, step), update)
+        steps(batches[step], epoch, step)
         state.step = step + 1
         run.report(epoch * len(batches) + step + 1, epochs * len(batches), f"epoch {epoch + 1}/{epochs}")
         if run.checkpoints.due():
             run.checkpoints.keep(state.checkpoint())
     check_updates(method, state.averages.counts.get("loss", 0), len(batches))
+
+
+def steps_of(
+    method: TrainingMethod[TrainingConfigT, NetT],
+    images: UnlabelledImages,
+    run: Run,
+    state: TrainingState[NetT],
+    graphs: Graphs | None = None,
+) -> Steps:
+    """The steps of `method` as the run's `execution` carries them out; `bench perf` measures the very same.
+
+    Args:
+        state: the training, restored where it was interrupted; its optimiser may become a capturable one.
+        graphs: where steps are captured, instead of where the run's `execution` says.
+    """
+    update = optimiser_update(state.optimiser, state.averages)
+
+    def eager(index: Tensor, epoch: int, step: int) -> None:
+        method.step(state.net, take(images, index, run.randomness, epoch, step), update)
+
+    def noted(index: Tensor, axes: Axes) -> None:
+        method.step(state.net, NotedBatch(pixels_at(images, index), index, axes), update)
+
+    def remark(epoch: int, reason: str) -> None:
+        run.record({"epoch": epoch, "execution": Execution.EAGER, "remark": f"the step is not captured: {reason}"})
+
+    graphs = graphs or graphs_for(run.execution, run.device)
+    if graphs is not None or run.device.type == "cuda":  # There eager steps take the same kernels as captured ones.
+        make_capturable(state.optimiser, run.device)
+    steps: Steps = eager if graphs is None else CapturedSteps(noted, state, run.randomness, graphs, remark)
+    return compiled(state.net, steps) if run.execution is Execution.COMPILED else steps
 
 
 def default_order(images: UnlabelledImages, run: Run, epoch: int) -> Tensor:
@@ -165,8 +240,12 @@ def batches_of(order: Tensor, method: TrainingMethod[TrainingConfigT, NetT]) -> 
 
 def take(images: UnlabelledImages, index: Tensor, randomness: Randomness, epoch: int, step: int) -> Batch:
     """The images at `index` as float pixels, with this step's axes."""
-    pixels = pixels_of(images.pixels[index]).contiguous(memory_format=torch.channels_last)
-    return Batch(pixels, index, randomness, epoch, step)
+    return Batch(pixels_at(images, index), index, randomness, epoch, step)
+
+
+def pixels_at(images: UnlabelledImages, index: Tensor) -> Tensor:
+    """float32 [B, 3, H, W] in [0, 1], channels last."""
+    return pixels_of(images.pixels[index]).contiguous(memory_format=torch.channels_last)
 
 
 def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
@@ -200,6 +279,19 @@ def finite(means: dict[str, float], epoch: int) -> dict[str, float]:
     if broken:
         raise StageError(f"training diverged: the mean {broken[0]} of epoch {epoch + 1} is {means[broken[0]]}")
     return means
+
+
+def check_precision(method: TrainingMethod[TrainingConfigT, NetT], net: nn.Module) -> None:
+    """See that bfloat16, where it is asked for, reaches the network: a label must not claim it otherwise.
+
+    Raises:
+        StageError: if no part of `net` follows it.
+    """
+    if method.config.precision is Precision.BF16 and not follows_precision(net):
+        raise StageError(
+            f"{method.name}: precision=bf16 reaches no part of its network, which is not made of this project's "
+            f"encoders: mark its forward pass with bench.models.precision.in_network_precision, or train in fp32."
+        )
 
 
 def check_updates(method: TrainingMethod[TrainingConfigT, NetT], updates: int, batches: int) -> None:

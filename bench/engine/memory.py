@@ -13,6 +13,11 @@ def forget_peak_memory(device: str) -> None:
         torch.cuda.reset_peak_memory_stats(device)
 
 
+def held_memory_mb(device: str) -> float:
+    """What tensors take on a GPU now, in MiB; 0 on a CPU, where nobody counts."""
+    return torch.cuda.memory_allocated(device) / 2**20 if device.startswith("cuda") else 0.0
+
+
 def peak_memory_mb(device: str) -> float:
     """Of the device on a GPU; else of this process, whatever it did before. In MiB."""
     if device.startswith("cuda"):

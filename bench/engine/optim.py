@@ -11,6 +11,28 @@ import torch
 from torch import Tensor
 
 
+def make_capturable(optimiser: torch.optim.Optimizer, device: torch.device) -> None:
+    """Let a step of `optimiser` be captured in a CUDA graph: no number that changes, and no choice, is left to Python.
+
+    Learning rates become float32 tensors on `device`; torch's optimisers take their fused kernels, which read them
+    there; momentum that the first gradient would make is there from the start, as zeros, from which
+    v = m v + g gives the same.
+    """
+    for group in optimiser.param_groups:
+        group["lr"] = torch.full((), float(group["lr"]), dtype=torch.float32, device=device)
+        if "fused" in group:
+            group["fused"], group["foreach"] = True, False
+        if "capturable" in group:
+            group["capturable"] = True
+        if isinstance(optimiser, torch.optim.SGD) and group["momentum"] and not group["dampening"]:
+            for weight in group["params"]:
+                state = optimiser.state[weight]
+                if weight.requires_grad and state.get("momentum_buffer") is None:
+                    state["momentum_buffer"] = torch.zeros_like(weight)
+    for weight, own in optimiser.state.items():  # Counts of steps, too, which lie on the CPU otherwise.
+        own.update({name: value.to(weight.device) for name, value in own.items() if isinstance(value, Tensor)})
+
+
 @dataclass(frozen=True)
 class LarsForm:
     """What the published forms of LARS differ in.

@@ -21,9 +21,11 @@ PLAIN = (bool, int, float, str, type(None))
 class Averages:
     """Means over an epoch, summed on the device so that no step waits for the host.
 
+    The sums stay where they are for good, so that a captured step may add to them.
+
     Attributes:
         sums: by name, float64 scalars.
-        counts: by name, how often it was added: a part may be missing from some steps.
+        counts: by name, how often it was added in this epoch: a part may be missing from some steps.
     """
 
     def __init__(self) -> None:
@@ -33,12 +35,20 @@ class Averages:
     def add(self, **values: Tensor) -> None:
         """Add one step's values."""
         for name, value in values.items():
-            self.sums[name] = self.sums.get(name, 0) + value.detach().double()
+            if name not in self.sums:
+                self.sums[name] = torch.zeros((), dtype=torch.float64, device=value.device)
+            self.sums[name].add_(value.detach())
             self.counts[name] = self.counts.get(name, 0) + 1
 
     def means(self) -> dict[str, float]:
         """The means so far, on the host."""
-        return {name: float(value) / self.counts[name] for name, value in self.sums.items()}
+        return {name: float(self.sums[name]) / count for name, count in self.counts.items()}
+
+    def reset(self) -> None:
+        """Begin another epoch."""
+        self.counts.clear()
+        for total in self.sums.values():
+            total.zero_()
 
 
 class TrainingState(Generic[NetT]):
@@ -63,12 +73,14 @@ class TrainingState(Generic[NetT]):
 
     def end_epoch(self) -> None:
         """On to the next epoch."""
-        self.epoch, self.step, self.order, self.averages = self.epoch + 1, 0, None, Averages()
+        self.epoch, self.step, self.order = self.epoch + 1, 0, None
+        self.averages.reset()
 
     def checkpoint(self) -> Checkpoint:
         """The state as it is now; its tensors are shared with the training, not copied."""
         tensors, facts = optimiser_state(self.optimiser)
-        tensors |= _named("net", self.net.state_dict()) | _named("mean", self.averages.sums) | random_states()
+        sums = {name: self.averages.sums[name] for name in self.averages.counts}
+        tensors |= _named("net", self.net.state_dict()) | _named("mean", sums) | random_states()
         if self.order is not None:
             tensors["order"] = self.order
         position = {"epoch": self.epoch, "step": self.step, "counts": dict(self.averages.counts)}

@@ -14,6 +14,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from bench.contract import Checkpoint
+from bench.execution import Execution
 from bench.executors.stop import Stop
 from bench.keys import changed
 from bench.provenance import context
@@ -33,6 +34,7 @@ class Keeper:
         what: what the stage does, as a finding calls it.
         waits: whether a signal waits for the next `keep`, or ends the stage where it is: whoever works then keeps its
             latest state by itself (see `Milestones`).
+        execution: of the stage's steps; part of its context.
         earlier: seconds that were worked before the checkpoint that this process went on from.
     """
 
@@ -44,6 +46,7 @@ class Keeper:
     history: list[Any]
     what: str = "pre-training"
     waits: bool = False
+    execution: Execution = Execution.EAGER
     earlier: float = 0.0
     began: float = field(default_factory=time.monotonic)
     last: float = field(default_factory=time.monotonic)
@@ -77,7 +80,7 @@ class Keeper:
             "stage": checkpoint.facts,
             "history": self.history,
             "seconds": self.earlier + time.monotonic() - self.began,
-            "context": asdict(context(self.device)),
+            "context": asdict(context(self.device, self.execution)),
         }
         with self.stop.deferred():
             self.store.put_checkpoint(self.key, encoded(Checkpoint(checkpoint.tensors, facts)))
@@ -87,7 +90,7 @@ class Keeper:
     def _resume(self, facts: Mapping[str, Any]) -> None:
         self.history[:] = facts["history"]
         self.earlier = facts["seconds"]
-        if moved := list(changed(facts["context"], asdict(context(self.device)))):
+        if moved := list(changed(facts["context"], asdict(context(self.device, self.execution)))):
             self.store.add_finding(self.key, f"{self.what} went on in another context ({'; '.join(moved)}).")
 
 

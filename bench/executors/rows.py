@@ -116,6 +116,8 @@ def _costs(cell: Cell, records: Records) -> Columns:
         columns["peak_memory_mb"] = max(record["peak_memory_mb"] for record in records.values())
         last = list(records.values())[-1]["context"]
         columns |= {f"context_{name}": value for name, value in last.items()}
+    if cell.pretrain in records:  # Heads and attacks run eagerly.
+        columns["context_execution"] = records[cell.pretrain]["context"].get("execution")
     return columns
 
 

@@ -135,12 +135,22 @@ class _Conduct:
 def _work_off(
     agenda: Agenda, store: Store, sweep: Sweep, handle: Handler, stop: Stop, server: ForkServer | None
 ) -> None:
+    from bench.engine.conditions import resolved
     from bench.executors.needs import Needs
     from bench.executors.work import Site
 
     devices = available_devices(sweep)
     name = devices[0].name
-    site = Site(store.root, sweep.data_dir, name, sweep.threads, sweep.rerun, sweep.checkpoint_every, sweep.tensorboard)
+    site = Site(
+        store.root,
+        sweep.data_dir,
+        name,
+        sweep.threads,
+        sweep.rerun,
+        sweep.checkpoint_every,
+        sweep.tensorboard,
+        resolved(sweep.execution, name),
+    )
     jobs = sweep.jobs_on(name)
     if jobs == 1:
         if server:

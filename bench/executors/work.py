@@ -16,9 +16,10 @@ import torch
 from bench.contract import Encoder, Method, Record
 from bench.data import loading
 from bench.data.profiles import profile_of
-from bench.engine.conditions import Conditions, Precision
+from bench.engine.conditions import Conditions
 from bench.engine.memory import forget_peak_memory, peak_memory_mb
 from bench.errors import StageError
+from bench.execution import Execution, Precision
 from bench.executors.checkpoints import Keeper
 from bench.executors.events import StageState
 from bench.executors.product import HISTORY, Product, bits_of, sound, stored
@@ -54,6 +55,7 @@ class Site:
         rerun: whether finished stages are computed again and compared.
         checkpoint_every: seconds from one checkpoint of a stage to the next.
         tensorboard: whether pre-trainings write event files.
+        execution: of a pre-training's steps; resolved.
     """
 
     out: Path
@@ -63,10 +65,11 @@ class Site:
     rerun: bool = False
     checkpoint_every: float = 120.0
     tensorboard: bool = False
+    execution: Execution = Execution.EAGER
 
-    def settled(self) -> AbstractContextManager[None]:
-        """Inside, bits depend on the recipe alone: threads pinned, deterministic kernels on the CPU, true fp32."""
-        return Conditions(self.device, Precision.FP32, self.device == "cpu", self.threads).hold()
+    def settled(self, precision: Precision = Precision.FP32) -> AbstractContextManager[None]:
+        """Inside, bits depend on the recipe alone: threads pinned, deterministic kernels on the CPU, its precision."""
+        return Conditions(self.device, precision, self.device == "cpu", self.threads).hold()
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,7 @@ def perform(job: Job, site: Site, report: Reporter, stop: Stop) -> StageState:
 def _carry_out(job: Job, store: Store, bench: Bench) -> None:
     stage, site = job.stage, bench.site
     check_source(stage)
-    with bench.stop.at_once():  # A pre-training defers it.
+    with bench.stop.at_once(), site.settled(Precision(stage.recipe["precision"])):  # A pre-training defers the stop.
         compute = _PREPARE[stage.kind](job, store, bench)
         forget_peak_memory(site.device)
         began = time.perf_counter()
@@ -134,7 +137,7 @@ def _carry_out(job: Job, store: Store, bench: Bench) -> None:
         "weight": stage.weight,
         "result": json.loads(canonical(product.result)),
         "bits": bits_of(product.tensors),
-        "context": asdict(context(site.device)),
+        "context": asdict(context(site.device, execution_of(stage, site))),
         "seconds": seconds,
         "peak_memory_mb": peak_memory_mb(site.device),
         "attempts": store.attempts(stage.key) + 1,
@@ -192,7 +195,7 @@ def _pretrain(job: Job, store: Store, bench: Bench) -> Compute:
     def compute() -> Product:
         keeper = _keeper(stage, store, bench, history, "pre-training", waits=True)
         with recording(stage, store, bench, history) as record:
-            encoder = pretrain(method, pool.images, upstream, task.seed, bench.report, record, keeper)
+            encoder = pretrain(method, pool.images, upstream, task.seed, bench.report, record, keeper, site.execution)
         notes = {HISTORY: json.dumps(history, indent=1).encode()}
         return Product(encoder.state_dict(), {"warnings": doubts(history)}, notes, keeper.earlier)
 
@@ -254,9 +257,16 @@ def _attack(job: Job, store: Store, bench: Bench) -> Compute:
 
 
 def _keeper(stage: Stage, store: Store, bench: Bench, history: list[Any], what: str, *, waits: bool = False) -> Keeper:
+    site = bench.site
+    execution = execution_of(stage, site)
     return Keeper(
-        store, stage.key, bench.site.device, bench.site.checkpoint_every, bench.stop, history, what=what, waits=waits
+        store, stage.key, site.device, site.checkpoint_every, bench.stop, history, what, waits, execution=execution
     )
+
+
+def execution_of(stage: Stage, site: Site) -> Execution:
+    """Of a stage's steps: heads and attacks are eager."""
+    return site.execution if stage.kind is StageKind.PRETRAIN else Execution.EAGER
 
 
 _PREPARE: Mapping[StageKind, Callable[[Job, Store, Bench], Compute]] = {

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from bench.contract import Encoder
 from bench.data.profiles import Channels, DataProfile
 from bench.errors import unknown
+from bench.models.precision import in_network_precision
 from bench.models.resnet import Architecture, Init, ResNet, resnet
 from bench.models.routes import checked, forked
 
@@ -78,6 +79,7 @@ class ResNetEncoder(Encoder):
         """[B, 3, H, W] in [0, 1] -> [B, feature_dim], on the active route."""
         return self.features(x, self.active_route)
 
+    @in_network_precision
     def features(self, x: Tensor, route: str) -> Tensor:
         """[B, 3, H, W] in [0, 1] -> [B, feature_dim], on `route`: for training, which uses several."""
         features: Tensor = self.backbone(self.normalise(x), route)

@@ -9,6 +9,7 @@ from enum import StrEnum
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bench.models.precision import in_network_precision
 from bench.models.routes import RoutedBatchNorm1d
 
 
@@ -90,6 +91,7 @@ class Projector(nn.Module):
         self.layers = nn.ModuleList(ProjectorLayer(*shape, routes) for shape in shapes)
         self.output_dim = outputs[-1]
 
+    @in_network_precision
     def forward(self, z: Tensor, route: str) -> Tensor:
         """[B, feature_dim] -> [B, output_dim], batch norms, where there are any, on `route`."""
         for layer in self.layers:

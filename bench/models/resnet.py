@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -133,7 +134,7 @@ class ResNet(nn.Module):
         x = self.pool(F.relu(self.bn1(self.conv1(x), route), inplace=True))
         for block in self.blocks:
             x = block(x, route)
-        return x.mean(dim=(2, 3))
+        return x.mean(dim=(2, 3), dtype=torch.promote_types(x.dtype, torch.float32))  # else bfloat16 would round it
 
 
 def basic_blocks(layout: Layout, routes: Sequence[str]) -> Iterator[BasicBlock]:

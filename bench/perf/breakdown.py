@@ -70,9 +70,9 @@ def watched(subject: Subject, stopwatch: Stopwatch) -> Iterator[None]:
 
 
 def breakdown(subject: Subject, device: str) -> dict[Part, float]:
-    """Seconds of each part of one step."""
+    """Seconds of each part of one eager step."""
     stopwatch = Stopwatch(device)
     with watched(subject, stopwatch):
-        whole = seconds(subject.step, device)
+        whole = seconds(subject.eager_step, device)
     stopwatch.totals[Part.REST] = whole - sum(stopwatch.totals.values())
     return stopwatch.totals

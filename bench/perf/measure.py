@@ -11,7 +11,8 @@ from typing import Any
 from bench.contract import Passes
 from bench.data.profiles import DataProfile
 from bench.engine.conditions import Conditions
-from bench.engine.memory import forget_peak_memory, peak_memory_mb
+from bench.engine.memory import forget_peak_memory, held_memory_mb, peak_memory_mb
+from bench.execution import Execution, Precision
 from bench.grammar import Spec
 from bench.perf.arithmetic import Bare, Rates, Round, Speed, Work, speed
 from bench.perf.breakdown import Part, breakdown
@@ -32,6 +33,7 @@ class Measured:
         method, dataset: what was measured.
         batch_size: images per step.
         conditions: under which.
+        execution: of the step and the bare passes; resolved.
         rounds: how often.
         passes: per image and step, in forward passes; None where the method does not say.
         speed: of the step.
@@ -45,6 +47,7 @@ class Measured:
     dataset: str
     batch_size: int
     conditions: Conditions
+    execution: Execution
     rounds: int
     passes: float | None
     speed: Speed
@@ -56,7 +59,7 @@ class Measured:
     def row(self) -> dict[str, Any]:
         """One flat row, with the context that its numbers belong to."""
         with self.conditions.hold():
-            about = asdict(context(self.conditions.device))
+            about = asdict(context(self.conditions.device, self.execution))
         return {
             "method": self.method,
             "dataset": self.dataset,
@@ -76,18 +79,35 @@ class Measured:
 
 @dataclass(frozen=True)
 class Bench:
-    """A subject with all that is timed of it."""
+    """A subject with all that is timed of it.
+
+    Attributes:
+        held: memory on its device that was taken before it was built, in MiB.
+    """
 
     subject: Subject
+    conditions: Conditions
     views: Action
     bare: BarePasses
+    held: float
 
     @classmethod
-    def of(cls, spec: Spec, profile: DataProfile, conditions: Conditions, batch_size: int | None) -> Bench:
-        """Built under `conditions`."""
+    def of(
+        cls,
+        spec: Spec,
+        profile: DataProfile,
+        conditions: Conditions,
+        overrides: Mapping[str, Any] | None = None,
+        execution: Execution = Execution.EAGER,
+    ) -> Bench:
+        """Built under `conditions`, in the method's precision; they decide the kernels that a captured step repeats."""
+        held, method = held_memory_mb(conditions.device), method_for(spec, profile, overrides)
+        conditions = replace(conditions, precision=getattr(method.config, "precision", Precision.FP32))
         with conditions.hold():
-            subject = Subject(method_for(spec, profile, batch_size), profile, conditions.device)
-            return cls(subject, views_of(subject), BarePasses.of(subject.encoder(), subject.pixels))
+            subject = Subject(method, profile, conditions.device, execution)
+            subject.settle()
+            bare = BarePasses.of(subject.encoder(), subject.pixels, execution)
+            return cls(subject, conditions, views_of(subject), bare, held)
 
     @property
     def passes(self) -> Passes | None:
@@ -99,11 +119,11 @@ class Bench:
         flops = flops_of(self.bare.forward)
         return Work(self.subject.batch_size, Bare(flops, 2 * flops, 3 * flops), each(traffic_of, self.bare))
 
-    def round(self, conditions: Conditions) -> Round:
+    def round(self) -> Round:
         """Everything once; bare passes as often as the step makes them, so that both see the same noise."""
-        counts, bare, device = self.passes or Passes(1, 1, 1), self.bare, conditions.device
+        counts, bare, device = self.passes or Passes(1, 1, 1), self.bare, self.conditions.device
         alone = counts.forward - counts.backward_input - counts.backward
-        with conditions.hold():
+        with self.conditions.hold():
             return Round(
                 step=seconds(self.subject.step, device),
                 views=seconds(self.views, device),
@@ -114,24 +134,24 @@ class Bench:
                 ),
             )
 
-    def parts(self, conditions: Conditions, rounds: int) -> dict[Part, float]:
+    def parts(self, rounds: int) -> dict[Part, float]:
         """The shares of a step's parts, from their medians over `rounds` steps."""
-        with conditions.hold():
-            found = [breakdown(self.subject, conditions.device) for _ in range(rounds)]
+        with self.conditions.hold():
+            found = [breakdown(self.subject, self.conditions.device) for _ in range(rounds)]
         typical = {part: median(one[part] for one in found) for part in Part}
         return {part: value / sum(typical.values()) for part, value in typical.items()}
 
-    def profile(self, conditions: Conditions) -> Profile:
+    def profile(self) -> Profile:
         """The operations of the step."""
-        with conditions.hold():
-            return profiled(self.subject.step, conditions.device)
+        with self.conditions.hold():
+            return profiled(self.subject.step, self.conditions.device)
 
-    def peak_memory(self, conditions: Conditions) -> float:
-        """Of one step, in MiB."""
-        forget_peak_memory(conditions.device)
-        with conditions.hold():
-            self.subject.step()
-        return peak_memory_mb(conditions.device)
+    def peak_memory(self) -> float:
+        """Of one eager step, in MiB; a graph keeps as much for itself."""
+        forget_peak_memory(self.conditions.device)
+        with self.conditions.hold():
+            self.subject.eager_step()
+        return peak_memory_mb(self.conditions.device) - self.held
 
 
 def _repeats(count: float) -> int:
@@ -143,8 +163,9 @@ def measured(
     profile: DataProfile,
     conditions: Conditions,
     rounds: int,
-    batch_size: int | None = None,
+    overrides: Mapping[str, Any] | None = None,
     *,
+    execution: Execution = Execution.EAGER,
     with_profile: bool = False,
 ) -> Iterator[Measured]:
     """A row without and one with deterministic mode, their rounds interleaved.
@@ -152,33 +173,38 @@ def measured(
     Args:
         spec: the method, and options of it.
         profile: the data set whose image size and settings are taken; its images are not read.
-        conditions: device, precision and threads.
+        conditions: device and threads; the precision is the method's.
         rounds: how often everything is measured.
-        batch_size: instead of the settings' own.
+        overrides: settings of the method's that replace its own.
+        execution: of the step and of the bare passes; resolved.
         with_profile: whether the step is profiled, too.
 
     Raises:
         BenchError: for a method that cannot be found, set or measured.
     """
     modes = [replace(conditions, deterministic=deterministic) for deterministic in (False, True)]
-    bench = Bench.of(spec, profile, conditions, batch_size)
+    benches, memory = [], []
+    for mode in modes:
+        benches.append(Bench.of(spec, profile, mode, overrides, execution))
+        memory.append(benches[-1].peak_memory())
     for _ in range(WARM_UP):
-        for mode in modes:
-            bench.round(mode)
-    found = [[bench.round(mode) for mode in modes] for _ in range(rounds)]
-    with conditions.hold():
-        work, best = bench.work(), rates(conditions)
-    for mode, own in zip(modes, zip(*found, strict=True), strict=True):
+        for bench in benches:
+            bench.round()
+    found = [[bench.round() for bench in benches] for _ in range(rounds)]
+    with benches[0].conditions.hold():
+        work, best = benches[0].work(), rates(benches[0].conditions)
+    for bench, own, peak in zip(benches, zip(*found, strict=True), memory, strict=True):
         yield Measured(
             method=spec.text,
             dataset=profile.name,
             batch_size=bench.subject.batch_size,
-            conditions=mode,
+            conditions=bench.conditions,
+            execution=execution,
             rounds=rounds,
             passes=bench.passes.total if bench.passes else None,
             speed=speed(own, bench.passes, work, best),
             rates=best,
-            parts=bench.parts(mode, rounds),
-            profile=bench.profile(mode) if with_profile else None,
-            peak_memory_mb=bench.peak_memory(mode),
+            parts=bench.parts(rounds),
+            profile=bench.profile() if with_profile else None,
+            peak_memory_mb=peak,
         )

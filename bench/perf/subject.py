@@ -1,11 +1,14 @@
-"""What is measured: a method's training step on random pixels, and the bare passes of the same encoder."""
+"""What is measured: a method's training step on random pixels, and the bare passes of the same encoder.
+
+Both go the same way: eager, compiled, or replayed from a CUDA graph.
+"""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from unittest.mock import patch
 
@@ -15,9 +18,11 @@ from torch import Tensor, nn
 from bench.contract import Encoder, Method, Run, UnlabelledImages
 from bench.data.profiles import DataProfile
 from bench.data.views import Views
-from bench.engine.loop import TrainingMethod, optimiser_update, set_learning_rate, take
-from bench.engine.state import Averages
+from bench.engine.capture import WARM_UP, Steps, compile_encoders, graphs_for, replayed, roomy
+from bench.engine.loop import TrainingMethod, set_learning_rate, steps_of, take
+from bench.engine.state import TrainingState
 from bench.errors import BenchError
+from bench.execution import Execution
 from bench.grammar import Spec, parse_spec
 from bench.randomness import Randomness
 from bench.registry import Registry, resolve
@@ -35,15 +40,15 @@ def schedule_for(method: type[Method[Any]], profile: DataProfile) -> Schedule:
     return Schedule.QUICK if profile.name in method.QUICK else Schedule.PAPER
 
 
-def method_for(spec: Spec, profile: DataProfile, batch_size: int | None = None) -> Method[Any]:
-    """The method with its settings for a data set, and another batch size if one is given.
+def method_for(spec: Spec, profile: DataProfile, overrides: Mapping[str, Any] | None = None) -> Method[Any]:
+    """The method with its settings for a data set, some of which `overrides` replaces.
 
     Raises:
         BenchError: for an unknown method, option or value, or where it has no settings for the data set.
     """
     entry = Registry.discover().find(spec.name)
     method = entry.load()
-    options = dict(spec.options) | ({"batch_size": batch_size} if batch_size else {})
+    options = {**spec.options, **(overrides or {})}
     return method(resolve(entry, options, profile, schedule_for(method, profile)))
 
 
@@ -54,13 +59,14 @@ def random_images(profile: DataProfile, count: int, device: str) -> UnlabelledIm
     return UnlabelledImages(torch.randint(256, shape, generator=generator, dtype=torch.uint8).to(device), profile)
 
 
-def quiet_run(method: Method[Any], profile: DataProfile, device: str) -> Run:
-    """A run that reports to nobody and whose upstream encoders are as they were initialised."""
+def quiet_run(method: Method[Any], profile: DataProfile, device: str, execution: Execution) -> Run:
+    """A run that tells nobody and whose upstream encoders are as they were initialised."""
     upstream = {
         name: method_for(parse_spec(need.method), profile).encoder(profile).to(device).requires_grad_(False).eval()
         for name, need in method.requires().items()
     }
-    return Run(Randomness(0, "pretrain"), torch.device(device), upstream, lambda *_: None, lambda _: None)
+    where, randomness = torch.device(device), Randomness(0, "pretrain")
+    return Run(randomness, where, upstream, lambda *_: None, lambda _: None, execution=execution)
 
 
 class Subject:
@@ -69,11 +75,14 @@ class Subject:
     Attributes:
         method: with its settings.
         batch_size: images per step.
-        step: one whole step: its batch, its learning rate, `method.step` with its update.
+        step: one whole step as training carries it out: its batch, its learning rate, `method.step` with its update.
+        eager_step: the same, whatever the execution.
     """
 
-    def __init__(self, method: Method[Any], profile: DataProfile, device: str) -> None:
-        """Build it on `device`.
+    def __init__(
+        self, method: Method[Any], profile: DataProfile, device: str, execution: Execution = Execution.EAGER
+    ) -> None:
+        """Build it on `device`; `execution` is a resolved one.
 
         Raises:
             BenchError: if the method does not train by the engine's loop.
@@ -82,7 +91,7 @@ class Subject:
             raise BenchError(f"method '{method.name}' has a `pretrain` of its own, in which no step can be measured.")
         self.method, self.batch_size = method, int(method.config.batch_size)
         self.images = random_images(profile, max(LEAST_IMAGES, 2 * self.batch_size), device)
-        self.run = quiet_run(method, profile, device)
+        self.run = quiet_run(method, profile, device, execution)
         with self.run.randomness.as_global("initialisation"):
             net = method.build(self.images, self.run)
         self.net: nn.Module = net.to(device).to(memory_format=torch.channels_last)
@@ -90,17 +99,32 @@ class Subject:
         self.optimiser, self.rate = method.optimiser(net), method.learning_rate()
         net.train()
         method.before_epoch(net, self.images, self.run, 0)
-        self.update = optimiser_update(self.optimiser, Averages())
+        state = TrainingState(self.net, self.optimiser)
+        self.steps = steps_of(method, self.images, self.run, state)
+        self.eager_steps = steps_of(method, self.images, replace(self.run, execution=Execution.EAGER), state)
         self.done = 0
 
     def step(self) -> None:
         """One step on the next batch, at the rate of the first step of training."""
-        steps = len(self.images) // self.batch_size
-        first = self.done % steps * self.batch_size
+        self._do(self.steps)
+
+    def eager_step(self) -> None:
+        """The next step, eagerly."""
+        self._do(self.eager_steps)
+
+    def _do(self, steps: Steps) -> None:
+        per_epoch = len(self.images) // self.batch_size
+        first = self.done % per_epoch * self.batch_size
         index = torch.arange(first, first + self.batch_size, device=self.images.pixels.device)
-        set_learning_rate(self.optimiser, self.rate(0, 0, steps, self.method.config.epochs))
-        self.method.step(self.net, take(self.images, index, self.run.randomness, 0, self.done), self.update)
+        set_learning_rate(self.optimiser, self.rate(0, 0, per_epoch, self.method.config.epochs))
+        steps(index, 0, self.done)
         self.done += 1
+
+    def settle(self) -> None:
+        """Take the steps after which a step that is captured is only replayed."""
+        if graphs_for(self.run.execution, self.run.device) is not None:
+            for _ in range(WARM_UP + 1):
+                self.step()
 
     @property
     def pixels(self) -> Tensor:
@@ -123,7 +147,7 @@ class BarePasses:
     full: Action
 
     @classmethod
-    def of(cls, encoder: Encoder, pixels: Tensor) -> BarePasses:
+    def of(cls, encoder: Encoder, pixels: Tensor, execution: Execution = Execution.EAGER) -> BarePasses:
         """On networks of their own, since modes and frozen parameters differ."""
         frozen = copy.deepcopy(encoder).requires_grad_(False).eval()
         trained = copy.deepcopy(encoder).requires_grad_(True).train()
@@ -140,7 +164,19 @@ class BarePasses:
         def full() -> None:
             torch.autograd.grad(trained.encode(pixels).sum(), weights, allow_unused=True)  # other routes are unused
 
-        return cls(forward, to_input, full)
+        if execution is Execution.COMPILED:
+            compile_encoders(nn.ModuleList([frozen, trained]))
+        return cls(*(carried_out(action, execution, pixels.device) for action in (forward, to_input, full)))
+
+
+def carried_out(
+    action: Action, execution: Execution, device: torch.device, generators: Sequence[torch.Generator] = ()
+) -> Action:
+    """`action`, which draws from `generators`, as the steps of a training with this `execution` are carried out."""
+    if execution is Execution.COMPILED:
+        action = roomy(action)
+    graphs = graphs_for(execution, device)
+    return action if graphs is None else replayed(action, graphs, generators)
 
 
 @contextmanager
@@ -158,13 +194,18 @@ def recorded_views() -> Iterator[list[tuple[Views, Tensor, int]]]:
 
 
 def views_of(subject: Subject) -> Action:
-    """The augmentations of one step alone, seeded as the step seeds them."""
+    """The augmentations of one step alone."""
     with recorded_views() as calls:
-        subject.step()
+        subject.eager_step()
     randomness, device = subject.run.randomness, subject.run.device
+    numbered = ((view, pixels, range(count)) for view, pixels, count in calls)
+    made = [
+        (view, pixels, [randomness.generator(f"view {number}", device=device) for number in numbers])
+        for view, pixels, numbers in numbered
+    ]
 
     def views() -> None:
-        for view, pixels, count in calls:
-            view.each(pixels, *(randomness.generator(f"view {number}", device=device) for number in range(count)))
+        for view, pixels, generators in made:
+            view.each(pixels, *generators)
 
-    return views
+    return carried_out(views, subject.run.execution, device, [one for _, _, generators in made for one in generators])

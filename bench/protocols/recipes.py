@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 
 from bench.attacks.threats import AUTOATTACK, CLEAN, PGD20, PGD20_SHORT_STEP, AttackKind, AttackSpec, Metric, Norm
 from bench.errors import BenchError, unknown
+from bench.execution import Precision
+from bench.grammar import Grid, Spec, Value, parse_spec
 
 __all__ = [
     "PROTOCOLS",
@@ -146,12 +148,13 @@ class Protocol:
     """A head recipe and the attacks that its head meets: equal for every method.
 
     Attributes:
-        name: what `--protocols` takes.
+        name: what `--protocols` takes, overrides included.
         version: raised whenever `recipe` or `attacks` change.
         recipe: how the head is fitted.
         attacks: in the order in which they run; each fills one metric.
         legacy: whether it repeats a paper's own protocol rather than being this benchmark's.
         why: sources and decisions; not part of `hash`.
+        precision: what encoder and head compute in while the head is fitted and attacked.
     """
 
     name: str
@@ -160,12 +163,18 @@ class Protocol:
     attacks: tuple[AttackSpec, ...]
     legacy: bool
     why: str
+    precision: Precision = Precision.FP32
 
     @property
     def hash(self) -> str:
-        """12 hex digits of the SHA-256 of everything but `why`, the protocol that lends its rate included."""
+        """12 hex digits of the SHA-256 of everything but `why`, the protocol that lends its rate included.
+
+        A precision of fp32 is left out, so that rows from before there was another one keep their hash.
+        """
         content = asdict(self)
         del content["why"]
+        if self.precision is Precision.FP32:
+            del content["precision"]
         if self.recipe.rate_from:
             content["rate_from_hash"] = protocol_of(self.recipe.rate_from).hash
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
@@ -264,12 +273,40 @@ PROTOCOLS: Mapping[str, Protocol] = {
 """All protocols by name, this benchmark's own first."""
 
 
-def protocol_of(name: str) -> Protocol:
-    """The protocol called `name`.
+def protocol_of(text: str) -> Protocol:
+    """The protocol that `--protocols text` names: `slf-1`, or one with overrides, `slf-1[precision=tf32]`.
 
     Raises:
-        BenchError: if there is none; the message lists the choices.
+        BenchError: for an unknown name, override or value; the message lists the choices.
     """
-    if name not in PROTOCOLS:
-        raise unknown("protocol", name, PROTOCOLS)
-    return PROTOCOLS[name]
+    spec = parse_spec(text)
+    if spec.name not in PROTOCOLS:
+        raise unknown("protocol", spec.name, PROTOCOLS)
+    protocol = PROTOCOLS[spec.name]
+    for name, value in sorted(spec.options.items()):
+        if name not in OVERRIDES:
+            raise unknown("protocol override", name, OVERRIDES)
+        if isinstance(value, Grid):
+            raise BenchError(f"'{text}' names several protocols where one is expected; give '{name}' one value.")
+        protocol = OVERRIDES[name](protocol, value)
+    return _named(protocol, spec) if spec.options else protocol
+
+
+def _named(protocol: Protocol, spec: Spec) -> Protocol:
+    """Under the text that asks for it; what lends its rate is overridden alike."""
+    lender = protocol.recipe.rate_from
+    recipe = replace(protocol.recipe, rate_from=replace(spec, name=lender).text) if lender else protocol.recipe
+    return replace(protocol, name=spec.text, recipe=recipe)
+
+
+def _with_precision(protocol: Protocol, value: Value) -> Protocol:
+    if value not in SCORING_PRECISIONS:
+        raise unknown("precision of a protocol", str(value), SCORING_PRECISIONS)
+    return replace(protocol, precision=Precision(str(value)))
+
+
+SCORING_PRECISIONS = (Precision.FP32, Precision.TF32)
+"""bfloat16 is not among them: attacks would follow gradients of rounded features, and look weaker than they are."""
+
+OVERRIDES: Mapping[str, Callable[[Protocol, Value], Protocol]] = {"precision": _with_precision}
+"""What may be changed of a protocol on the command line; the row's identity, hash and name keep the result apart."""

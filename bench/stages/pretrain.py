@@ -9,6 +9,7 @@ from torch import Tensor
 
 from bench.config import MethodConfig
 from bench.contract import Checkpoints, Encoder, Method, NoCheckpoints, Record, Report, Run, UnlabelledImages
+from bench.execution import Execution
 from bench.randomness import Randomness
 
 
@@ -20,6 +21,7 @@ def pretrain(
     report: Report,
     record: Record,
     checkpoints: Checkpoints | None = None,
+    execution: Execution = Execution.EAGER,
 ) -> Encoder:
     """The method's encoder, trained on the images in an order that says nothing of their classes."""
     randomness = Randomness(seed, "pretrain")
@@ -27,7 +29,7 @@ def pretrain(
     frozen = {name: encoder.requires_grad_(False).eval() for name, encoder in upstream.items()}
     order = shuffle(len(images), randomness)
     per_image = {name: values[order].to(device) for name, values in method.per_image(len(images)).items()}
-    run = Run(randomness, device, frozen, report, record, checkpoints or NoCheckpoints(), per_image)
+    run = Run(randomness, device, frozen, report, record, checkpoints or NoCheckpoints(), per_image, execution)
     with randomness.as_global("method"):  # A method that draws from the global generator repeats itself all the same.
         return method.pretrain(shuffled(images, randomness), run).eval()
 

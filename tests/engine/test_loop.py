@@ -16,6 +16,7 @@ from bench.contract import Encoder, Run, UnlabelledImages
 from bench.data.profiles import PROFILES
 from bench.engine.loop import Averages, Batch, TrainingMethod, Update, encode_all
 from bench.errors import StageError
+from bench.execution import Precision
 from bench.randomness import Randomness
 
 
@@ -277,3 +278,9 @@ def test_encode_all_keeps_the_order_of_the_images(batch_size: int) -> None:
     features = encode_all(encoder, images(), batch_size)
     assert not features.requires_grad
     torch.testing.assert_close(features[:, 0], encoder.weight.detach() * torch.arange(10) / 255)
+
+
+def test_bfloat16_that_reaches_no_network_is_an_error() -> None:
+    with pytest.raises(StageError, match=r"toy: precision=bf16 reaches no part of its network.*in_network_precision"):
+        Toy(ToyConfig(precision=Precision.BF16)).pretrain(images(), run())
+    Toy(ToyConfig(precision=Precision.TF32)).pretrain(images(), run())

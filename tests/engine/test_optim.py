@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.engine.optim import ACL, SOLO_LEARN, TORCHLARS, Lars, LarsForm
+from bench.engine.optim import ACL, SOLO_LEARN, TORCHLARS, Lars, LarsForm, make_capturable
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -98,6 +98,30 @@ def test_a_stored_optimiser_goes_on_where_it_was(form: LarsForm) -> None:
     second.data.copy_(first.data)
     two.load_state_dict(copy.deepcopy(one.state_dict()))
     assert torch.equal(trained(2, one, first), trained(2, two, second))
+
+
+@pytest.mark.parametrize("form", [SOLO_LEARN, ACL, TORCHLARS])
+def test_a_step_at_a_rate_on_the_device_does_not_wait_for_the_host(form: LarsForm) -> None:
+    """torch's `meta` device has no numbers: whoever asks it for one gets an error."""
+    weights = [nn.Parameter(torch.ones(shape, device="meta")) for shape in ((4, 3), (4,))]
+    optimiser = Lars(weights, 0.5, form=form, weight_decay=0.1)
+    make_capturable(optimiser, torch.device("meta"))
+    for weight in weights:
+        weight.grad = torch.ones_like(weight)
+    optimiser.step()
+    assert all(optimiser.state[weight]["velocity"].device.type == "meta" for weight in weights)
+
+
+def test_an_optimiser_of_torchs_own_that_counts_steps_becomes_capturable_after_it_was_restored() -> None:
+    weight = nn.Parameter(torch.ones(3))
+    adam = torch.optim.Adam([weight], lr=0.5)
+    weight.grad = torch.ones(3)
+    adam.step()
+    make_capturable(adam, torch.device("cpu"))
+    (group,) = adam.param_groups
+    assert (group["capturable"], group["fused"], float(group["lr"])) == (True, True, 0.5)
+    adam.step()
+    assert weight.tolist() == pytest.approx([0.0] * 3, abs=1e-5)
 
 
 def test_parameters_without_gradient_stay() -> None:

@@ -228,7 +228,7 @@ class TestRerun:
 
         (first,) = ran(noisy()).rows
         honest = work.context
-        monkeypatch.setattr(work, "context", lambda device: replace(honest(device), torch="9"))
+        monkeypatch.setattr(work, "context", lambda *where: replace(honest(*where), torch="9"))
         monkeypatch.setenv("NOISE", "1")
         for _ in range(2):
             (row,) = ran(noisy(rerun=True)).rows

@@ -32,6 +32,11 @@ def test_rows_of_two_settings_never_meet(other: dict[str, Any]) -> None:
     assert sorted(len(block) for _, block in blocks) == [1, 2]
 
 
+def test_protocols_are_selected_with_their_overrides() -> None:
+    selection = Selection.parse(protocols="slf-1,slf-1[precision=[fp32,tf32]]")
+    assert selection.protocols == ("slf-1", "slf-1[precision=fp32]", "slf-1[precision=tf32]")
+
+
 @pytest.mark.parametrize(
     ("columns", "text"),
     [

@@ -20,7 +20,7 @@ from bench.perf.subject import Subject, method_for
 
 def subject_of(text: str) -> Subject:
     digits = profile_of("digits")
-    return Subject(method_for(parse_spec(text), digits, 16), digits, "cpu")
+    return Subject(method_for(parse_spec(text), digits, {"batch_size": 16}), digits, "cpu")
 
 
 @pytest.mark.parametrize(("text", "attacks"), [("simclr", False), ("amoc", True)])

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.data.profiles import profile_of
-from bench.engine.conditions import Conditions, Precision
+from bench.engine.conditions import Conditions
+from bench.execution import Execution, Precision
 from bench.grammar import parse_spec
 from bench.perf.breakdown import Part
-from bench.perf.measure import Bench
+from bench.perf.measure import Bench, measured
 from bench.perf.probes import flops_of, traffic_of
 from bench.perf.subject import method_for, recorded_views
 from tests.cli.runner import invoke
@@ -23,7 +27,23 @@ QUICK_NCP = "ncp[clusters=3]"
 
 
 def bench_of(text: str, batch_size: int = 16) -> Bench:
-    return Bench.of(parse_spec(text), DIGITS, Conditions(), batch_size)
+    return Bench.of(parse_spec(text), DIGITS, Conditions(), {"batch_size": batch_size})
+
+
+def kinds_of(action: Callable[[], object]) -> set[torch.dtype]:
+    """Of the results of its convolutions."""
+
+    class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            result = func(*args, **(kwargs or {}))
+            if func._schema.name == "aten::convolution":
+                seen.add(result.dtype)
+            return result
+
+    seen: set[torch.dtype] = set()
+    with Watch():
+        action()
+    return seen
 
 
 class TestCommand:
@@ -81,6 +101,17 @@ class TestCommand:
         assert "'cuda'" in invoke("perf", "simclr", "--device", "cuda")[2]
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_replayed_step_and_its_floor_are_faster_than_eager_ones() -> None:
+    eager, replayed = (
+        next(measured(parse_spec("amoc"), DIGITS, Conditions("cuda"), 5, execution=execution)).speed
+        for execution in (Execution.EAGER, Execution.GRAPH)
+    )
+    assert replayed.step_ms < eager.step_ms
+    assert replayed.floor_ms < eager.floor_ms
+
+
 class TestBench:
     @pytest.mark.parametrize(("text", "views"), [("simclr", 2), (QUICK_NCP, 1), ("amoc", 2)])
     def test_it_times_the_augmentations_of_the_step(self, text: str, views: int) -> None:
@@ -99,6 +130,14 @@ class TestBench:
             act()
         assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
         assert all(a is b for a, b in zip(gradients, (weight.grad for weight in net.parameters()), strict=True))
+
+    @pytest.mark.parametrize(("text", "precision"), [("simclr", "fp32"), ("simclr[precision=bf16]", "bf16")])
+    def test_it_computes_in_the_precision_of_the_settings(self, text: str, precision: str) -> None:
+        bench = bench_of(text)
+        assert bench.conditions.precision == precision
+        with bench.conditions.hold():
+            seen = kinds_of(bench.subject.step)
+        assert (torch.bfloat16 in seen) is (precision == "bf16")
 
     def test_a_step_trains(self) -> None:
         bench = bench_of("simclr")
@@ -127,12 +166,10 @@ def test_conditions_hold_inside_alone(precision: Precision) -> None:
         assert torch.get_num_threads() == 1
         assert torch.are_deterministic_algorithms_enabled()
         assert torch.backends.cudnn.allow_tf32 == (precision is Precision.TF32)
-        product = torch.ones(2, 2) @ torch.ones(2, 2)
-        assert product.dtype is (torch.bfloat16 if precision is Precision.BF16 else torch.float32)
     after = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.allow_tf32
     assert after == before
 
 
 def test_a_batch_size_replaces_the_settings_own() -> None:
-    assert method_for(parse_spec("simclr"), DIGITS, 24).config.batch_size == 24
+    assert method_for(parse_spec("simclr"), DIGITS, {"batch_size": 24}).config.batch_size == 24
     assert method_for(parse_spec("simclr"), DIGITS).config.batch_size == 128

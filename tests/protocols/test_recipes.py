@@ -10,6 +10,7 @@ import pytest
 
 from bench.data.profiles import PROFILES
 from bench.errors import BenchError
+from bench.execution import Precision
 from bench.protocols.recipes import (
     PROTOCOLS,
     Augmentation,
@@ -106,6 +107,44 @@ def test_the_hash_covers_all_but_the_reasons() -> None:
     assert replace(protocol, version=2).hash != protocol.hash
     assert replace(protocol, attacks=protocol.attacks[:1]).hash != protocol.hash
     assert replace(protocol, recipe=replace(protocol.recipe, epochs=26)).hash != protocol.hash
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_an_override_changes_what_it_names_alone_and_is_told_apart(name: str) -> None:
+    plain, other = protocol_of(name), protocol_of(f"{name}[precision=tf32]")
+    assert (plain.precision, other.precision) == (Precision.FP32, Precision.TF32)
+    assert other.name == f"{name}[precision=tf32]"
+    assert other.hash != plain.hash
+    recipe = replace(other.recipe, rate_from=plain.recipe.rate_from)
+    assert replace(other, name=name, precision=Precision.FP32, recipe=recipe) == plain
+
+
+def test_who_lends_the_rate_is_overridden_alike() -> None:
+    recipe = protocol_of("alf-1[precision=tf32]").recipe
+    assert recipe.rate_from == "slf-1[precision=tf32]"
+    assert protocol_of(recipe.rate_from).precision is Precision.TF32
+
+
+def test_hashes_are_those_from_before_there_were_overrides() -> None:
+    assert protocol_of("slf-1").hash == "af6800291fa4"
+    assert protocol_of("alf-1").hash == "9d563c6979cf"
+    spelled_out = protocol_of("slf-1[precision=fp32]")
+    assert spelled_out.hash != protocol_of("slf-1").hash, "named apart, so kept apart"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("slf-1[precission=tf32]", "unknown protocol override 'precission': did you mean 'precision'"),
+        ("slf-1[precision=bf16]", "unknown precision of a protocol 'bf16'.*Available: fp32, tf32"),
+        ("slf-1[precision=8]", "unknown precision of a protocol '8'"),
+        ("slf-1[precision=[fp32,tf32]]", "several protocols where one is expected"),
+        ("slf-2[precision=tf32]", "did you mean 'slf-1'"),
+    ],
+)
+def test_overrides_that_cannot_be_read(text: str, message: str) -> None:
+    with pytest.raises(BenchError, match=message):
+        protocol_of(text)
 
 
 def test_unknown_names_are_errors_with_a_suggestion() -> None:
