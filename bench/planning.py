@@ -251,7 +251,7 @@ class _Planner:
         if chosen.label in needed_by:
             raise BenchError(f"method '{chosen.label}' needs itself ({' needs '.join(chain)}): correct its `requires`.")
         with _blamed(chosen.entry):
-            needs, passes = chosen.method.requires(), chosen.method.passes()
+            needs, passes = chosen.method.requires(), chosen.method.passes_per_epoch()
             chosen.method.check(pool.train_images if pool.fingerprint != NOT_HERE else None)
         upstream = {
             name: self.pretraining(_Subject(self.upstream(need.method, chosen, data), data, subject.seed), chain)

@@ -156,9 +156,23 @@ class RCS(FadingMethod[RCSConfig, RCSState]):
             )
 
     def passes(self) -> Passes:
-        """A step's, on two views: the attack, then both streams. Selection is no step, see `selection_passes`."""
+        """A step's, on two views: the attack, then both streams. Selection is no step: see `passes_per_epoch`."""
         steps = self.config.attack_steps
         return Passes(forward=2 * steps + 4, backward_input=2 * steps, backward=4)
+
+    def passes_per_epoch(self) -> Passes:
+        """Steps on all images at first, then on a fraction; and for each selection the attack and both streams forward.
+
+        Left out: the validation images, which are in no step, but in `validation_steps` + 2 passes for each choice.
+        """
+        c, step = self.config, self.passes()
+        seen = (c.select_after + c.fraction * (c.epochs - c.select_after)) / c.epochs
+        selections = sum(self.selects(epoch) for epoch in range(c.epochs)) / c.epochs
+        return Passes(
+            forward=(seen + selections) * step.forward,
+            backward_input=(seen + selections) * step.backward_input,
+            backward=seen * step.backward,
+        )
 
     def held_in(self, images: int) -> int:
         """How many of `images` are not set aside for validation; they come first."""

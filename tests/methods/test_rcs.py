@@ -19,6 +19,7 @@ from bench.contract import UnlabelledImages
 from bench.data.views import Interpolation, RandomResizedCrop
 from bench.engine.loop import Batch, batches_of
 from bench.errors import BenchError
+from bench.models.encoder import ResNetEncoder
 from bench.models.projectors import Head
 from bench.models.resnet import Architecture
 from methods.parts import dual_stream
@@ -345,6 +346,33 @@ class TestTraining:
         losses = [fact["loss"] for fact in facts if "loss" in fact]
         assert losses[-1] < losses[0]
         assert [len(fact["coreset_gains"]) for fact in facts if "coreset_gains" in fact] == [2, 2]
+
+
+class TestCost:
+    def test_of_the_run_as_counted(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Images through the encoder, selection's included, but for the validation's."""
+        counted, features = [0], ResNetEncoder.features
+
+        def passed(self: ResNetEncoder, x: Tensor, route: str) -> Tensor:
+            counted[0] += len(x) if len(x) in (2 * BATCH, 2) else 0
+            return features(self, x, route)
+
+        monkeypatch.setattr(ResNetEncoder, "features", passed)
+        monkeypatch.setattr("bench.engine.loop.signs_of_life", lambda *_: {})
+        method = rcs(**{**SELECTING, "fraction": 2 / 3})
+        images = UnlabelledImages(seen().pixels.repeat(2, 1, 1, 1)[:97], seen().profile)  # Of which 96 are trained on.
+        method.pretrain(images, run_of(method))
+        declared = method.passes_per_epoch()
+        assert counted[0] / 96 / method.config.epochs == pytest.approx(declared.forward)
+
+    def test_of_the_papers_run_next_to_acl(self) -> None:
+        """28 % of the images and 45 selections in 1000 epochs: a third of 32 passes per image and epoch."""
+        c, found = PAPER.config, PAPER.passes_per_epoch()
+        assert PAPER.passes().total == 32
+        assert found.backward == pytest.approx(0.28 * 4)
+        assert found.total == pytest.approx(0.28 * 32 + 0.045 * 24)
+        everything = RCS(c.model_copy(update={"select_after": c.epochs}))
+        assert everything.passes_per_epoch() == everything.passes()
 
 
 class TestBadInput:
