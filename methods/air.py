@@ -61,7 +61,7 @@ class AIR(FadingMethod[AIRConfig, FadingBranch]):
     QUICK = {
         "digits": AIRConfig(
             architecture=Architecture.SMALL,
-            epochs=11,
+            epochs=14,
             batch_size=128,
             warmup_epochs=1,
             plateau=1,
