@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from bench.config import MethodConfig
 from bench.data.profiles import DataProfile
-from bench.errors import unknown
+from bench.errors import BenchError, unknown
 from bench.execution import Execution
 from bench.randomness import Randomness
 
@@ -33,6 +33,10 @@ class UnlabelledImages:
     def __len__(self) -> int:
         return len(self.pixels)
 
+    def to(self, device: torch.device | str) -> Self:
+        """The same images with their tensors on `device`."""
+        return replace(self, pixels=self.pixels.to(device))
+
 
 @dataclass(frozen=True)
 class LabelledImages(UnlabelledImages):
@@ -44,6 +48,10 @@ class LabelledImages(UnlabelledImages):
 
     labels: Tensor
 
+    def to(self, device: torch.device | str) -> Self:
+        """The same images with their tensors on `device`."""
+        return replace(super().to(device), labels=self.labels.to(device))
+
 
 class Encoder(nn.Module):
     """Pixels in [0, 1] to features; normalisation happens inside.
@@ -51,7 +59,7 @@ class Encoder(nn.Module):
     Attributes:
         routes: the names of its batch-norm routes; at least one.
         active_route: the route that `encode` takes; a new encoder takes the method's own.
-        head: the linear layer it was trained with, if any.
+        head: the linear layer it was trained with, if any: stored with the weights, scored by protocol `own-1`.
     """
 
     routes: tuple[str, ...]
@@ -69,6 +77,17 @@ class Encoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`encode`, so that the encoder can stand where a module is called."""
         return self.encode(x)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """[B, 3, H, W] in [0, 1] -> [B, C], by its own head.
+
+        Raises:
+            BenchError: if it has none.
+        """
+        if self.head is None:
+            raise BenchError("this encoder has no head of its own, so it gives no logits: fit one, as 'slf-1' does.")
+        logits: Tensor = self.head(self.encode(x))
+        return logits
 
     def route(self, name: str) -> Self:
         """This very encoder (the same parameters and buffers) through another batch-norm route.
@@ -201,14 +220,19 @@ class Method(ABC, Generic[ConfigT]):
         Config: its settings, a subclass of `MethodConfig`.
         PAPER: the paper's settings per data set. Nothing is borrowed: one that is not here needs `settings=NAME`.
         QUICK: settings of the CPU schedule `quick`, chosen on the held-out slice.
+        trains: whether `pretrain` trains. Where it does not (it reads weights), neither data set nor schedule has a
+            say: there are no settings per data set, and `Config` by itself holds.
         summary: one line for `bench list methods`.
+        labelled: whether `pretrain` is handed `LabelledImages`. No other method ever sees a class.
     """
 
     name: ClassVar[str]
     Config: ClassVar[type[MethodConfig]]
     PAPER: ClassVar[Mapping[str, MethodConfig]] = {}
     QUICK: ClassVar[Mapping[str, MethodConfig]] = {}
+    trains: ClassVar[bool] = True
     summary: ClassVar[str] = ""
+    labelled: ClassVar[bool] = False
 
     def __init__(self, config: ConfigT) -> None:
         self.config = config
@@ -244,7 +268,11 @@ class Method(ABC, Generic[ConfigT]):
 
     def labelled_pretraining(self) -> bool:
         """Whether it sees the classes of the images, its upstreams left aside."""
-        return False
+        return self.labelled
+
+    def own_head(self) -> bool:
+        """Whether its encoders carry a head, which protocol `own-1` scores."""
+        return self.labelled
 
     def per_image(self, images: int) -> Mapping[str, Tensor]:
         """What the user's files say of each pre-training image, [images, ...] each, in the order of the source.
@@ -260,7 +288,7 @@ class Method(ABC, Generic[ConfigT]):
 
     @abstractmethod
     def pretrain(self, images: UnlabelledImages, run: Run) -> Encoder:
-        """Train on `images` and return the encoder.
+        """Train on `images`, which are `LabelledImages` where the method is `labelled`, and return the encoder.
 
         Raises:
             StageError: if training cannot go on (a loss that is not finite).

@@ -14,7 +14,7 @@ from bench.attacks.threats import AttackKind, AttackSpec
 from bench.closure import PROJECT_SOURCES, Sources, Target, closure
 from bench.config import MethodConfig, TrainingConfig
 from bench.data.limits import Limit
-from bench.data.loading import NOT_HERE, DataFacts, data_facts, pool_facts
+from bench.data.loading import NOT_HERE, DataFacts, data_facts, training_facts
 from bench.data.profiles import DataProfile
 from bench.data.sources import parse_sources
 from bench.errors import BenchError
@@ -22,7 +22,7 @@ from bench.execution import Precision
 from bench.grammar import Spec, expand, parse_spec, parse_specs
 from bench.keys import digest
 from bench.plan import Cell, DataRef, MethodRef, Plan, Seeds, Stage, StageKind, Task
-from bench.protocols.recipes import HeadRecipe, Objective, Protocol, protocol_of
+from bench.protocols.recipes import HeadInit, HeadRecipe, Objective, Protocol, protocol_of
 from bench.registry import MethodEntry, Registry, resolve
 from bench.sweep import Sweep
 
@@ -157,7 +157,8 @@ class _Planner:
         source = subject.pool
         # The data set itself goes by one reference here and in `data`, so that it is read once.
         limit = self.limit if source == subject.data.ref.source else Limit(train=self.limit.train)
-        return pool_facts(DataRef(source, limit.text or None), self.sweep.data_dir, self.download)
+        ref = DataRef(source, limit.text or None)
+        return training_facts(ref, self.sweep.data_dir, self.download, labelled=subject.chosen.method.labelled)
 
     # Methods.
 
@@ -228,6 +229,7 @@ class _Planner:
     def cell(self, subject: _Subject, protocol: Protocol, pretrain: str) -> Cell:
         chosen, data = subject.chosen, subject.data
         _check_classes(protocol, data)
+        _check_head(protocol, chosen, data)
         head = self.head(subject, protocol, pretrain)
         upstream = {"encoder": pretrain, "head": head}
         pool = self.pool(subject)
@@ -247,6 +249,7 @@ class _Planner:
     def pretraining(self, subject: _Subject, needed_by: tuple[str, ...] = ()) -> str:
         """The stage that trains the method's encoder, after those it requires."""
         chosen, data, pool = subject.chosen, subject.data, self.pool(subject)
+        _check_labels(chosen, pool)
         chain = (*needed_by, chosen.label)
         if chosen.label in needed_by:
             raise BenchError(f"method '{chosen.label}' needs itself ({' needs '.join(chain)}): correct its `requires`.")
@@ -418,7 +421,33 @@ def _check_classes(protocol: Protocol, data: DataFacts) -> None:
         )
 
 
+def _check_labels(chosen: _Chosen, pool: DataFacts) -> None:
+    if chosen.method.labelled and pool.classes != chosen.profile.classes:
+        raise BenchError(
+            f"method '{chosen.label}' is trained with a head for the {chosen.profile.classes} classes of "
+            f"'{chosen.profile.name}', and '{pool.ref.source}' has {pool.classes}: name the data set that it is like "
+            f"(like=NAME), or use a method that needs no labels."
+        )
+
+
+def _check_head(protocol: Protocol, chosen: _Chosen, data: DataFacts) -> None:
+    if protocol.recipe.init is not HeadInit.OWN:
+        return
+    if not chosen.method.own_head():
+        raise BenchError(
+            f"protocol '{protocol.name}' scores the head that an encoder was trained with, and '{chosen.label}' trains "
+            f"none: judge it by 'slf-1', which fits one, and keep '{protocol.name}' for supervised methods."
+        )
+    if data.classes != chosen.profile.classes:
+        raise BenchError(
+            f"protocol '{protocol.name}' scores a head of {chosen.profile.classes} classes, and '{data.ref.source}' "
+            f"has {data.classes}: use 'slf-1', which fits a head for them."
+        )
+
+
 def _head_passes(recipe: HeadRecipe) -> float:
+    if recipe.init is HeadInit.OWN:
+        return 0.0
     if recipe.cacheable:
         return 2.0
     attack = 2 * recipe.inner.steps if recipe.objective is Objective.ADVERSARIAL else 0

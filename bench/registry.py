@@ -163,7 +163,7 @@ def resolve(
 def _settings(
     method: type[Method[Any]], name: str, profile: DataProfile, schedule: Schedule, fields: Mapping[str, Any]
 ) -> MethodConfig:
-    if name == DEFAULTS:
+    if name == DEFAULTS or not method.trains:
         return validated(method.Config, fields, method.name, also=(SETTINGS,))
     table = method.QUICK if schedule is Schedule.QUICK else method.PAPER
     if name not in table:

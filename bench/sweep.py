@@ -195,6 +195,8 @@ class Sweep(BaseModel):
     """What pre-trainings compute in, where a method's options do not say: `fp32`, `tf32` or `bf16`."""
     execution: Annotated[Execution, BeforeValidator(_execution)] = Execution.AUTO
     """How pre-training steps are carried out: `auto`, `eager`, `graph` or `compiled`; they differ by rounding alone."""
+    deterministic: bool = False
+    """Deterministic kernels on a GPU, too: slower, but a resumed or repeated stage has the same bits, as on a CPU."""
     rerun: bool = False
     """Compute finished stages again and compare."""
     tensorboard: bool = False

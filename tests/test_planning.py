@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from bench.data import profiles
 from bench.data.sources import _read
@@ -258,6 +259,14 @@ class TestFacts:
             "building": True,
         }
 
+    def test_a_labelled_method_is_keyed_by_classes_too(self, make_sweep: Any, tmp_path: Path) -> None:
+        labelled = write_method(tmp_path, "labelled", more="    labelled = True")
+        with_classes, without = plan_of(make_sweep(methods=f"{labelled},{write_method(tmp_path)}")).cells
+        assert with_classes.facts["pool_fingerprint"] == with_classes.facts["data_fingerprint"]
+        assert without.facts["pool_fingerprint"] != without.facts["data_fingerprint"]
+        assert with_classes.facts["labelled_pretraining"]
+        assert not without.facts["labelled_pretraining"]
+
     def test_data_that_is_not_here_is_planned_without_it(self, make_sweep: Any) -> None:
         sweep = make_sweep(methods="simclr", datasets="cifar10,stl10", schedule="short", limit="train=500,test=100")
         plan = plan_of(sweep)
@@ -290,6 +299,19 @@ class TestBadInput:
             (tmp_path / name / "shared_helper.py").write_text(f"NAME = '{name}'\n")
         with pytest.raises(BenchError, match=r"a module called 'shared_helper'.*rename one of them"):
             plan_of(make_sweep(methods=",".join(texts)))
+
+    def test_own_heads_of_a_method_that_trains_none(self, make_sweep: Any) -> None:
+        with pytest.raises(BenchError, match=r"'own-1' scores the head .* 'mine' trains\s+none: judge it by 'slf-1'"):
+            plan_of(make_sweep(protocols="own-1"))
+
+    def test_labels_of_other_classes_than_the_head_is_for(self, make_sweep: Any, tmp_path: Path) -> None:
+        for number in range(24):
+            path = tmp_path / "images" / f"class{number % 4}" / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (8, 8), (number, 0, 0)).save(path)
+        source = f"folder:{tmp_path / 'images'}[like=digits]"
+        with pytest.raises(BenchError, match=r"a head for the 10 classes of 'digits', and 'folder:.*' has 4"):
+            plan_of(make_sweep(methods="standard", datasets=source, limit=None))
 
     def test_a_method_that_needs_itself(self, make_sweep: Any, tmp_path: Path) -> None:
         needs = f"    def requires(self):\n        return {{'self': Upstream({str(tmp_path / 'mine.py')!r})}}"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from bench.config import MethodConfig
     from bench.contract import Method
-    from bench.protocols.recipes import Protocol
+    from bench.protocols.recipes import HeadRecipe, Protocol
     from bench.registry import MethodEntry
 
 
@@ -100,6 +100,8 @@ def _settings(method: type[Method[Any]]) -> dict[str, MethodConfig]:
 
 
 def _cost(method: type[Method[Any]]) -> str:
+    if not method.trains:
+        return "0"
     for config in _settings(method).values():
         if passes := method(config).passes():
             return f"{passes.total:g}"
@@ -112,7 +114,8 @@ def _method(entry: MethodEntry) -> Iterator[RenderableType]:
     method = entry.load()
     groups = _settings(method)
     yield f"[bold]{entry.name}[/]  {escape(method.summary)}"
-    yield f"[dim]from {escape(entry.origin)}; settings for {escape(', '.join(groups)) or 'no data set'}[/]"
+    scope = ", ".join(groups) or ("no data set" if method.trains else "every data set, and every schedule")
+    yield f"[dim]from {escape(entry.origin)}; settings for {escape(scope)}[/]"
     for needs in _upstreams(method, groups):
         yield escape(needs)
     yield f"passes per image: {_cost(method)}\n"
@@ -198,10 +201,16 @@ def _protocols(name: str | None) -> Iterator[RenderableType]:
 
 def _protocol_row(protocol: Protocol) -> tuple[str, ...]:
     recipe = protocol.recipe
-    images = recipe.objective + (f", {recipe.augmentation}" if recipe.augmentation != "none" else "")
-    rate = f"as {recipe.rate_from}" if recipe.rate_from else "chosen" if recipe.rates else "fixed"
     metrics = ", ".join(attack.metric for attack in protocol.attacks)
-    return protocol.name, images, rate, str(recipe.encoder_mode), metrics, _origin(protocol)
+    return protocol.name, *_training_of(recipe), str(recipe.encoder_mode), metrics, _origin(protocol)
+
+
+def _training_of(recipe: HeadRecipe) -> tuple[str, str]:
+    """The images that a head is trained on, and its rate."""
+    if not recipe.trained:
+        return "the encoder's own, as it is", "none"
+    images = recipe.objective + (f", {recipe.augmentation}" if recipe.augmentation != "none" else "")
+    return images, f"as {recipe.rate_from}" if recipe.rate_from else "chosen" if recipe.rates else "fixed"
 
 
 def _origin(protocol: Protocol) -> str:

@@ -11,6 +11,10 @@ from typer.core import TyperCommand
 
 import bench
 from bench.cli.doctor import doctor
+from bench.cli.evaluate import EXAMPLES as EVALUATE_EXAMPLES
+from bench.cli.evaluate import evaluate
+from bench.cli.export import EXAMPLES as EXPORT_EXAMPLES
+from bench.cli.export import export
 from bench.cli.failures import explained
 from bench.cli.gc import EXAMPLES as GC_EXAMPLES
 from bench.cli.gc import gc
@@ -53,6 +57,9 @@ EXAMPLES = """
   bench status --watch
   bench show ncp/digits/slf-1/seed0
   bench gc --dry-run
+[dim]weights that are there already; a finished cell as a file:[/]
+  bench evaluate model.pt --layout acl --datasets cifar10
+  bench export ncp/digits/slf-1/seed0 --to safetensors --out ncp.safetensors
 """
 
 
@@ -120,6 +127,8 @@ def add_declared(group: str = COMMANDS) -> None:
 add("run", takes_sweep(run))
 add("plan", takes_sweep(plan))
 add("why", takes_sweep(why))
+add("evaluate", evaluate, EVALUATE_EXAMPLES)
+add("export", export, EXPORT_EXAMPLES)
 add("list", list_things)
 add("perf", perf)
 add("status", status, STATUS_EXAMPLES)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_type_hints
@@ -45,6 +45,7 @@ SWEEP_FLAGS = {
     "checkpoint_every": Flag("TIME", "Keep a checkpoint of a stage every 2m (default), 30s, 1h, ..."),
     "precision": Flag("NAME", "Pre-train in fp32 (default), tf32 or bf16; one method alone: ncp[precision=bf16]."),
     "execution": Flag("NAME", "Pre-training steps: auto (default; graph on a GPU), eager, graph or compiled."),
+    "deterministic": Flag(None, "Deterministic kernels on a GPU, too: slower, but the same bits every time."),
     "rerun": Flag(None, "Compute finished stages again and compare."),
     "tensorboard": Flag(None, "Write TensorBoard's event files to OUT/tensorboard."),
 }
@@ -57,16 +58,30 @@ SweepFile = Annotated[
 
 def takes_sweep(command: Callable[..., int]) -> Callable[..., None]:
     """A typer command from `command(sweep, **its own options) -> exit code`: the flags of a sweep, then its own."""
+    file = inspect.Parameter("file", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=SweepFile)
+    return _taking(command, [file, *map(_parameter, SWEEP_FLAGS)], lambda given: _sweep(given.pop("file"), given))
+
+
+def takes_flags(*names: str) -> Callable[[Callable[..., int]], Callable[..., None]]:
+    """Makes a typer command from `command(flags, **its own options) -> exit code`: some flags of a sweep, then its own.
+
+    `flags` holds those that were given.
+    """
+    return lambda command: _taking(command, list(map(_parameter, names)), _given)
+
+
+def _taking(
+    command: Callable[..., int], shared: list[inspect.Parameter], handed: Callable[[dict[str, Any]], Any]
+) -> Callable[..., None]:
     # `Sweep` stays unimported: it would bring pydantic along, which `--help` has no time for.
     hints = get_type_hints(command, localns={"Sweep": object}, include_extras=True)
     own = [one.replace(annotation=hints[name]) for name, one in inspect.signature(command).parameters.items()][1:]
-    shared = [inspect.Parameter("file", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=SweepFile)]
-    parameters = [*shared, *map(_parameter, SWEEP_FLAGS), *own]
+    parameters = [*shared, *own]
 
     @wraps(command)
     def invoked(**values: Any) -> None:
-        flags = {name: values.pop(name) for name in SWEEP_FLAGS}
-        raise typer.Exit(command(_sweep(values.pop("file"), flags), **values))
+        flags = {one.name: values.pop(one.name) for one in shared}
+        raise typer.Exit(command(handed(flags), **values))
 
     invoked.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     invoked.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -86,5 +101,8 @@ def _parameter(name: str) -> inspect.Parameter:
 def _sweep(file: Path | None, flags: dict[str, Any]) -> Sweep:
     from bench.sweep import Sweep
 
-    given = {name: value for name, value in flags.items() if value is not None}
-    return Sweep.from_toml(file, **given) if file else Sweep.of(**given)
+    return Sweep.from_toml(file, **_given(flags)) if file else Sweep.of(**_given(flags))
+
+
+def _given(flags: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in flags.items() if value is not None}

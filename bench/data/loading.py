@@ -13,6 +13,7 @@ from bench.errors import DataNotHere
 from bench.plan import DataRef
 
 if TYPE_CHECKING:
+    from bench.contract import UnlabelledImages
     from bench.data.sources import DataSet, Pool
 
 NOT_HERE = "not downloaded"
@@ -100,6 +101,20 @@ def pool_facts(ref: DataRef, data_dir: Path, download: bool) -> DataFacts:
             raise
         return DataFacts(ref, source.profile, NOT_HERE)
     return DataFacts(ref, source.profile, images.fingerprint, train_images=len(images.images))
+
+
+def training_images(ref: DataRef, data_dir: Path, *, labelled: bool) -> UnlabelledImages:
+    """The images that a method is pre-trained on, on the CPU: with their classes for one that is `labelled`.
+
+    Raises:
+        BenchError: as `data_set` and `pool`; a source without classes cannot be read with them.
+    """
+    return data_set(ref, data_dir).train if labelled else pool(ref, data_dir).images
+
+
+def training_facts(ref: DataRef, data_dir: Path, download: bool, *, labelled: bool) -> DataFacts:
+    """The facts of `training_images`."""
+    return (data_facts if labelled else pool_facts)(ref, data_dir, download)
 
 
 def _limit(ref: DataRef) -> Limit | None:

@@ -180,7 +180,7 @@ class Pool:
 
     def to(self, device: torch.device | str) -> Pool:
         """The same pool with its tensors on `device`."""
-        return replace(self, images=replace(self.images, pixels=self.images.pixels.to(device)))
+        return replace(self, images=self.images.to(device))
 
 
 @dataclass(frozen=True)
@@ -228,9 +228,7 @@ class DataSet:
 
     def to(self, device: torch.device | str) -> DataSet:
         """The same data set with its tensors on `device`."""
-        return replace(
-            self, train=_moved(self.train, device), test=_moved(self.test, device), held_out=self.held_out.to(device)
-        )
+        return replace(self, train=self.train.to(device), test=self.test.to(device), held_out=self.held_out.to(device))
 
 
 def is_here(source: Source, data_dir: Path) -> bool:
@@ -381,7 +379,3 @@ def _labelled(examples: Examples, profile: DataProfile) -> LabelledImages:
 
 def _take(images: LabelledImages, indices: Tensor) -> LabelledImages:
     return replace(images, pixels=images.pixels[indices], labels=images.labels[indices])
-
-
-def _moved(images: LabelledImages, device: torch.device | str) -> LabelledImages:
-    return replace(images, pixels=images.pixels.to(device), labels=images.labels.to(device))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from bench.attacks.watch import watching_attacks
 from bench.config import TrainingConfig
-from bench.contract import Encoder, Method, Run, UnlabelledImages
+from bench.contract import Encoder, LabelledImages, Method, Run, UnlabelledImages
 from bench.data.views import pixels_of
 from bench.engine.capture import Axes, Axis, CapturedSteps, Graphs, Steps, compiled, graphs_for
 from bench.engine.optim import make_capturable
@@ -36,6 +36,7 @@ class Batch:
         pixels: float32 [B, 3, H, W] in [0, 1], not augmented.
         index: int64 [B], positions in the pre-training images.
         randomness, epoch, step: the axes of this step's random numbers.
+        classes: int64 [B], where the images are labelled; else None.
     """
 
     pixels: Tensor
@@ -43,6 +44,18 @@ class Batch:
     randomness: Randomness
     epoch: int
     step: int
+    classes: Tensor | None = None
+
+    @property
+    def labels(self) -> Tensor:
+        """The classes, int64 [B].
+
+        Raises:
+            StageError: in a method that is not `labelled`.
+        """
+        if self.classes is None:
+            raise StageError("this method is not handed the classes of images: set `labelled = True` on its class.")
+        return self.classes
 
     def generator(self, purpose: str) -> torch.Generator:
         """A generator for `purpose` in this step, the same whatever was drawn before."""
@@ -53,8 +66,8 @@ class Batch:
 class NotedBatch(Batch):
     """A batch of a step that is to be captured: notes what Python reads of its place."""
 
-    def __init__(self, pixels: Tensor, index: Tensor, axes: Axes) -> None:
-        for name, value in {"pixels": pixels, "index": index, "axes": axes}.items():
+    def __init__(self, pixels: Tensor, index: Tensor, axes: Axes, classes: Tensor | None = None) -> None:
+        for name, value in {"pixels": pixels, "index": index, "axes": axes, "classes": classes}.items():
             object.__setattr__(self, name, value)
 
     axes: Axes
@@ -204,7 +217,7 @@ def steps_of(
         method.step(state.net, take(images, index, run.randomness, epoch, step), update)
 
     def noted(index: Tensor, axes: Axes) -> None:
-        method.step(state.net, NotedBatch(pixels_at(images, index), index, axes), update)
+        method.step(state.net, NotedBatch(pixels_at(images, index), index, axes, classes_at(images, index)), update)
 
     def remark(epoch: int, reason: str) -> None:
         run.record({"epoch": epoch, "execution": Execution.EAGER, "remark": f"the step is not captured: {reason}"})
@@ -239,13 +252,18 @@ def batches_of(order: Tensor, method: TrainingMethod[TrainingConfigT, NetT]) -> 
 
 
 def take(images: UnlabelledImages, index: Tensor, randomness: Randomness, epoch: int, step: int) -> Batch:
-    """The images at `index` as float pixels, with this step's axes."""
-    return Batch(pixels_at(images, index), index, randomness, epoch, step)
+    """The images at `index` as float pixels, with this step's axes, and their classes where they are labelled."""
+    return Batch(pixels_at(images, index), index, randomness, epoch, step, classes_at(images, index))
 
 
 def pixels_at(images: UnlabelledImages, index: Tensor) -> Tensor:
     """float32 [B, 3, H, W] in [0, 1], channels last."""
     return pixels_of(images.pixels[index]).contiguous(memory_format=torch.channels_last)
+
+
+def classes_at(images: UnlabelledImages, index: Tensor) -> Tensor | None:
+    """int64 [B], where the images are labelled."""
+    return images.labels[index] if isinstance(images, LabelledImages) else None
 
 
 def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:

@@ -146,10 +146,11 @@ def _work_off(
         sweep.data_dir,
         name,
         sweep.threads,
-        sweep.rerun,
-        sweep.checkpoint_every,
-        sweep.tensorboard,
-        resolved(sweep.execution, name),
+        rerun=sweep.rerun,
+        checkpoint_every=sweep.checkpoint_every,
+        tensorboard=sweep.tensorboard,
+        execution=resolved(sweep.execution, name),
+        deterministic=sweep.deterministic,
     )
     jobs = sweep.jobs_on(name)
     if jobs == 1:

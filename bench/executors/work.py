@@ -56,6 +56,7 @@ class Site:
         checkpoint_every: seconds from one checkpoint of a stage to the next.
         tensorboard: whether pre-trainings write event files.
         execution: of a pre-training's steps; resolved.
+        deterministic: whether kernels are deterministic on a GPU, too.
     """
 
     out: Path
@@ -66,10 +67,11 @@ class Site:
     checkpoint_every: float = 120.0
     tensorboard: bool = False
     execution: Execution = Execution.EAGER
+    deterministic: bool = False
 
     def settled(self, precision: Precision = Precision.FP32) -> AbstractContextManager[None]:
-        """Inside, bits depend on the recipe alone: threads pinned, deterministic kernels on the CPU, its precision."""
-        return Conditions(self.device, precision, self.device == "cpu", self.threads).hold()
+        """Inside, bits depend on the recipe alone on a CPU, and on a GPU where that is asked for: threads pinned."""
+        return Conditions(self.device, precision, self.deterministic or self.device == "cpu", self.threads).hold()
 
 
 @dataclass(frozen=True)
@@ -186,7 +188,8 @@ def compare(stage: Stage, store: Store, record: Mapping[str, Any]) -> None:
 
 def _pretrain(job: Job, store: Store, bench: Bench) -> Compute:
     stage, task, site = job.stage, job.stage.task, bench.site
-    method, pool = method_of(task.method), loading.pool(task.data, site.data_dir).to(site.device)
+    method = method_of(task.method)
+    images = loading.training_images(task.data, site.data_dir, labelled=method.labelled).to(site.device)
     upstream = {
         name: load_encoder(store, key, job.upstream_methods[key], site.device) for name, key in stage.upstream.items()
     }
@@ -195,7 +198,7 @@ def _pretrain(job: Job, store: Store, bench: Bench) -> Compute:
     def compute() -> Product:
         keeper = _keeper(stage, store, bench, history, "pre-training", waits=True)
         with recording(stage, store, bench, history) as record:
-            encoder = pretrain(method, pool.images, upstream, task.seed, bench.report, record, keeper, site.execution)
+            encoder = pretrain(method, images, upstream, task.seed, bench.report, record, keeper, site.execution)
         notes = {HISTORY: json.dumps(history, indent=1).encode()}
         return Product(encoder.state_dict(), {"warnings": doubts(history)}, notes, keeper.earlier)
 
@@ -229,7 +232,8 @@ def _head(job: Job, store: Store, bench: Bench) -> Compute:
         fitted = head(encoder, data, recipe, data.profile.eps, rate, task.seed, bench.report, keeper)
         tensors = {"weight": fitted.weight, "bias": fitted.bias}
         tensors |= {ENCODER_PREFIX + name: value for name, value in (fitted.encoder_state or {}).items()}
-        result = {"rate": fitted.rate, "curve": fitted.curve, "at_edge": fitted.at_edge, "images": len(data.train)}
+        images = len(data.train) if recipe.trained else None
+        result = {"rate": fitted.rate, "curve": fitted.curve, "at_edge": fitted.at_edge, "images": images}
         return Product(tensors, result, earlier=keeper.earlier)
 
     return compute

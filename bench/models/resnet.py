@@ -117,11 +117,13 @@ class ResNet(nn.Module):
     """Stem, stages of basic blocks, global average pool. No normalisation, no classifier.
 
     Attributes:
+        layout: what it was built from.
         feature_dim: width of the features it returns.
     """
 
     def __init__(self, layout: Layout, routes: Sequence[str]) -> None:
         super().__init__()
+        self.layout = layout
         stem, widths = layout.stem, layout.widths
         self.conv1 = nn.Conv2d(3, widths[0], stem.kernel, stem.stride, stem.padding, bias=False)
         self.bn1 = RoutedBatchNorm2d(widths[0], routes)

@@ -15,7 +15,7 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
-from bench.contract import Encoder, Method, Run, UnlabelledImages
+from bench.contract import Encoder, LabelledImages, Method, Run, UnlabelledImages
 from bench.data.profiles import DataProfile
 from bench.data.views import Views
 from bench.engine.capture import WARM_UP, Steps, compile_encoders, graphs_for, replayed, roomy
@@ -52,11 +52,12 @@ def method_for(spec: Spec, profile: DataProfile, overrides: Mapping[str, Any] | 
     return method(resolve(entry, options, profile, schedule_for(method, profile)))
 
 
-def random_images(profile: DataProfile, count: int, device: str) -> UnlabelledImages:
-    """`count` images of random bytes of the profile's size: the speed of a step does not depend on what they show."""
+def random_images(profile: DataProfile, count: int, device: str) -> LabelledImages:
+    """`count` images of random bytes and class: the speed of a step does not depend on what they show."""
     shape = (count, 3, profile.image_size, profile.image_size)
     generator = Randomness(0, "perf").generator("pixels")
-    return UnlabelledImages(torch.randint(256, shape, generator=generator, dtype=torch.uint8).to(device), profile)
+    pixels = torch.randint(256, shape, generator=generator, dtype=torch.uint8).to(device)
+    return LabelledImages(pixels, profile, torch.randint(profile.classes, (count,), generator=generator).to(device))
 
 
 def quiet_run(method: Method[Any], profile: DataProfile, device: str, execution: Execution) -> Run:
@@ -90,7 +91,8 @@ class Subject:
         if not isinstance(method, TrainingMethod):
             raise BenchError(f"method '{method.name}' has a `pretrain` of its own, in which no step can be measured.")
         self.method, self.batch_size = method, int(method.config.batch_size)
-        self.images = random_images(profile, max(LEAST_IMAGES, 2 * self.batch_size), device)
+        images = random_images(profile, max(LEAST_IMAGES, 2 * self.batch_size), device)
+        self.images = images if method.labelled else UnlabelledImages(images.pixels, profile)
         self.run = quiet_run(method, profile, device, execution)
         with self.run.randomness.as_global("initialisation"):
             net = method.build(self.images, self.run)

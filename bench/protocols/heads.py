@@ -56,7 +56,7 @@ class FittedHead:
     Attributes:
         weight: [C, d].
         bias: [C].
-        rate: the learning rate it was trained with.
+        rate: the learning rate it was trained with; None for an encoder's own.
         curve: what the choice of the rate was made from; empty where nothing was chosen.
         at_edge: whether the chosen rate is the smallest or the largest of its grid.
         encoder_state: the encoder's batch-norm buffers that changed, where the recipe lets them.
@@ -64,14 +64,14 @@ class FittedHead:
 
     weight: Tensor
     bias: Tensor
-    rate: float
+    rate: float | None
     curve: Curve = ()
     at_edge: bool = False
     encoder_state: Mapping[str, Tensor] | None = None
 
 
 def fit_head(encoder: Encoder, data: DataSet, recipe: HeadRecipe, context: HeadContext) -> FittedHead:
-    """Train a head on `data` by `recipe`, on the encoder's active batch-norm route.
+    """Train a head on `data` by `recipe`, on the encoder's active batch-norm route, or take the encoder's own.
 
     A fit that was interrupted goes on after its last epoch, to the bit as if it had not been.
 
@@ -83,8 +83,11 @@ def fit_head(encoder: Encoder, data: DataSet, recipe: HeadRecipe, context: HeadC
 
     Raises:
         BenchError: if the recipe has no learning rate for this data set.
-        StageError: if features or the head are not finite, or the encoder did not stay as it was.
+        StageError: if features or the head are not finite, the encoder did not stay as it was, or it has no head of its
+            own where the recipe takes that.
     """
+    if not recipe.trained:
+        return _own_head(encoder, data.classes)
     if recipe.encoder_mode is EncoderMode.TRAIN:
         encoder = copy.deepcopy(encoder)
     before = state_of(encoder)
@@ -94,6 +97,20 @@ def fit_head(encoder: Encoder, data: DataSet, recipe: HeadRecipe, context: HeadC
     if not (head.weight.isfinite().all() and head.bias.isfinite().all()):
         raise StageError(f"the linear head diverged at learning rate {head.rate:g}.")
     return replace(head, encoder_state=_drift(encoder, before, recipe))
+
+
+def _own_head(encoder: Encoder, classes: int) -> FittedHead:
+    """The head that the encoder was trained with, for the data's classes."""
+    head = encoder.head
+    if head is None:
+        raise StageError("the encoder has no head of its own to be scored: judge it by 'slf-1', which fits one.")
+    if head.out_features != classes:
+        raise StageError(
+            f"the encoder's own head tells {head.out_features} classes apart, and the data has {classes}: judge it by "
+            f"'slf-1', which fits a head for them."
+        )
+    bias = head.weight.new_zeros(classes) if head.bias is None else head.bias
+    return FittedHead(head.weight.detach().clone(), bias.detach().clone(), None)
 
 
 def classifier_of(encoder: Encoder, head: FittedHead) -> Classifier:

@@ -36,6 +36,8 @@ class HeadInit(StrEnum):
     ZERO = "zero"
     DEFAULT = "default"
     """`nn.Linear`'s own: uniform in +-1/sqrt(d)."""
+    OWN = "own"
+    """The encoder's own head, which is scored as its training left it."""
 
 
 class EncoderMode(StrEnum):
@@ -78,7 +80,7 @@ class InnerAttack:
 class HeadRecipe:
     """How a linear head is trained on a frozen encoder: SGD on cross-entropy.
 
-    Exactly one of `rates`, `rate_by_dataset` and `rate_from` is set.
+    Exactly one of `rates`, `rate_by_dataset` and `rate_from` is set; none where the head is the encoder's own.
 
     Attributes:
         rates: learning rates, ascending, from which the held-out slice chooses; then all of train is fitted.
@@ -115,12 +117,21 @@ class HeadRecipe:
     inner: InnerAttack = InnerAttack()
 
     def __post_init__(self) -> None:
-        if sum(map(bool, (self.rates, self.rate_by_dataset, self.rate_from))) != 1:
-            raise ValueError("a head recipe sets exactly one of rates, rate_by_dataset and rate_from")
+        if sum(map(bool, (self.rates, self.rate_by_dataset, self.rate_from))) != self.trained:
+            raise ValueError(
+                "a head recipe sets exactly one of rates, rate_by_dataset and rate_from; an own head, none"
+            )
+        if bool(self.epochs) != self.trained:
+            raise ValueError("an own head is trained for 0 epochs, any other for at least one")
         if self.rates and not self.cacheable:
             raise ValueError("a grid of rates is searched on cached features: clean, eval mode, no augmentation")
         if list(self.rates) != sorted(set(self.rates)):
             raise ValueError("rates must ascend")
+
+    @property
+    def trained(self) -> bool:
+        """Whether the protocol trains the head at all."""
+        return self.init is not HeadInit.OWN
 
     @property
     def cacheable(self) -> bool:
@@ -217,6 +228,17 @@ _ALF_1 = Protocol(
     "training images alone.",
 )
 
+_OWN_1 = Protocol(
+    name="own-1",
+    version=1,
+    recipe=HeadRecipe(init=HeadInit.OWN, epochs=0),
+    attacks=_STANDARD,
+    legacy=False,
+    why="Chosen for this benchmark: a network that was trained end to end on labels is scored as it is, as AMOC's "
+    "tables 5 and 6 score their supervised baselines. The attacks are those of slf-1. Under slf-1 the same encoder "
+    "gets a new head, whose rate is chosen on a held-out slice that the encoder was trained on, labels included.",
+)
+
 _NCP_HEAD = HeadRecipe(
     rate_by_dataset={"cifar10": 0.1, "cifar100": 10.0, "stl10": 10.0, "digits": 0.1},
     init=HeadInit.DEFAULT,
@@ -268,7 +290,7 @@ _SLF_AMOC = Protocol(
 )
 
 PROTOCOLS: Mapping[str, Protocol] = {
-    protocol.name: protocol for protocol in (_SLF_1, _ALF_1, _SLF_NCP, _SLF_NCP_BN, _SLF_AMOC)
+    protocol.name: protocol for protocol in (_SLF_1, _ALF_1, _OWN_1, _SLF_NCP, _SLF_NCP_BN, _SLF_AMOC)
 }
 """All protocols by name, this benchmark's own first."""
 

@@ -8,7 +8,18 @@ import torch
 from torch import Tensor
 
 from bench.config import MethodConfig
-from bench.contract import Checkpoints, Encoder, Method, NoCheckpoints, Record, Report, Run, UnlabelledImages
+from bench.contract import (
+    Checkpoints,
+    Encoder,
+    LabelledImages,
+    Method,
+    NoCheckpoints,
+    Record,
+    Report,
+    Run,
+    UnlabelledImages,
+)
+from bench.errors import StageError
 from bench.execution import Execution
 from bench.randomness import Randomness
 
@@ -23,7 +34,13 @@ def pretrain(
     checkpoints: Checkpoints | None = None,
     execution: Execution = Execution.EAGER,
 ) -> Encoder:
-    """The method's encoder, trained on the images in an order that says nothing of their classes."""
+    """The method's encoder, trained on the images in an order that says nothing of their classes.
+
+    Raises:
+        StageError: if the method is `labelled` and the images are not.
+    """
+    if method.labelled and not isinstance(images, LabelledImages):
+        raise StageError(f"'{method.name}' trains on classes, and these images come without; give it labelled ones.")
     randomness = Randomness(seed, "pretrain")
     device = images.pixels.device
     frozen = {name: encoder.requires_grad_(False).eval() for name, encoder in upstream.items()}
@@ -31,12 +48,17 @@ def pretrain(
     per_image = {name: values[order].to(device) for name, values in method.per_image(len(images)).items()}
     run = Run(randomness, device, frozen, report, record, checkpoints or NoCheckpoints(), per_image, execution)
     with randomness.as_global("method"):  # A method that draws from the global generator repeats itself all the same.
-        return method.pretrain(shuffled(images, randomness), run).eval()
+        return method.pretrain(shuffled(images, randomness, labelled=method.labelled), run).eval()
 
 
-def shuffled(images: UnlabelledImages, randomness: Randomness) -> UnlabelledImages:
-    """The images in an order of the seed's own: a folder per class would leak labels by position."""
+def shuffled(images: UnlabelledImages, randomness: Randomness, *, labelled: bool = False) -> UnlabelledImages:
+    """The images in an order of the seed's own: a folder per class would leak labels by position.
+
+    Whatever comes in, classes go out only where they are asked for by `labelled`.
+    """
     order = shuffle(len(images), randomness).to(images.pixels.device)
+    if labelled and isinstance(images, LabelledImages):
+        return LabelledImages(images.pixels[order], images.profile, images.labels[order])
     return UnlabelledImages(images.pixels[order], images.profile)
 
 

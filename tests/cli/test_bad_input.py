@@ -5,6 +5,7 @@ What a kind means in detail is tested beside the code that owns it.
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from PIL import Image
 from pyarrow import parquet
 
@@ -51,6 +53,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         parquet.write_table(pa.table({"picture": [b""], "class": [0]}), f"other/{split}.parquet")
     Path("newer").mkdir()
     Path("newer/format.json").write_text(json.dumps({"schema_version": 99}))
+    torch.save({"conv1.weight": torch.zeros(1)}, "tensor.pt")
+    torch.save({"state_dict": {}, "args": argparse.Namespace()}, "code.pt")
     Path("strange.toml").write_text('methods = "ncp"\nsedes = 5\n')
     return tmp_path
 
@@ -110,6 +114,19 @@ CASES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "no device at all": ("run --methods simclr --device gpu", ("'device' cannot be 'gpu'", "cuda:0")),
     "no results yet": ("table --out gone", ("no results in 'gone'", "`bench run` writes them there")),
     "unknown format": ("table --format lat", ("format 'lat'", "did you mean 'latex'?")),
+    "unknown layout of weights": (
+        "run --methods checkpoint[path=tensor.pt,layout=acll]",
+        ("checkpoint option 'layout' cannot be 'acll'", "'acl', 'dynacl'"),
+    ),
+    "weights without a layout": ("evaluate tensor.pt", ("does not say what is in it", "--layout NAME")),
+    "weights of another network": (
+        "evaluate tensor.pt --layout rocl",
+        ("it lacks bn1.weight", "shapes conv1.weight (1,) for (64, 3, 3, 3)", "of ResNet-18 alone"),
+    ),
+    "weights that bring code": ("evaluate code.pt --layout acl", ("could run any code", "weights_only=False")),
+    "weights that are not there": ("evaluate gone.pt --layout acl", ("gone.pt' cannot be read", "file that is there")),
+    "no such function": ("evaluate ./empty.py:encoder", ("'./empty.py' has no function 'encoder'", "torch.nn.Module")),
+    "no such cell": ("export gone --to safetensors --out a.safetensors", ("no finished cell is called 'gone'",)),
     "unknown layout": ("table --layout table2", ("layout 'table2'", "did you mean 'ncp-acl-table2'?")),
 }
 

@@ -208,6 +208,8 @@ class TestList:
             (["datasets"], ["digits", "embedded in scikit-learn", "parquet:DIR[like=NAME]", "yes"]),
             (["datasets", "cifar10"], ["image_size", "32", "8/255"]),
             (["protocols"], ["slf-1", "alf-1", "slf@ncp-bn", "a paper's own"]),
+            (["protocols", "own-1"], ["tables 5 and 6", "head.init", "own"]),
+            (["methods", "trades"], ["beta", "linear_trades.py", "passes per image: 27"]),
             (["protocols", "slf-1"], ["head.rates", "0.01, 0.03, 0.1, 0.3, 1, 3, 10", "attack.autoattack"]),
         ],
     )

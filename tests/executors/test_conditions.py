@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -77,3 +80,20 @@ def test_the_execution_is_part_of_the_context_of_the_pre_training_alone(make_swe
     found = {stage.kind: done.store.record(key)["context"]["execution"] for key, stage in done.plan.stages.items()}
     assert found == {StageKind.PRETRAIN: "compiled", StageKind.HEAD: "eager", StageKind.ATTACK: "eager"}
     assert done.rows[0]["context_execution"] == "compiled"
+
+
+@pytest.mark.parametrize(
+    ("device", "wanted", "deterministic"), [("cpu", False, True), ("cuda:1", False, False), ("cuda:1", True, True)]
+)
+def test_kernels_are_deterministic_on_a_cpu_and_where_asked_for(
+    device: str, wanted: bool, deterministic: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[Any, ...]] = []
+
+    def conditions(*given: Any) -> Any:
+        asked.append(given)
+        return SimpleNamespace(hold=nullcontext)
+
+    monkeypatch.setattr(work, "Conditions", conditions)
+    work.Site(Path("runs"), Path("data"), device, 1, deterministic=wanted).settled()
+    assert asked == [(device, Precision.FP32, deterministic, 1)]

@@ -12,14 +12,16 @@ from typing import Any
 import pytest
 import torch
 
+from bench.data import loading
 from bench.errors import BenchError, StoreError
 from bench.executors import StageState, run
 from bench.executors.placement import Device
 from bench.executors.run import available_device, available_devices
 from bench.plan import StageKind
+from bench.protocols.recipes import PROTOCOLS
 from bench.store import Store
 from bench.sweep import Sweep
-from tests.plugins import write_method
+from tests.plugins import CHEAP, write_method
 
 NOISY = "encoder.linear.weight.data += float(os.environ.get('NOISE', 0))"
 """Something that moves bits without being in the recipe."""
@@ -97,6 +99,44 @@ class TestProducts:
         ran(make_sweep())
         assert state[:2] == (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled())
         assert torch.equal(state[2], torch.random.get_rng_state())
+
+
+SUPERVISED = """
+    labelled = True
+
+    def encoder(self, profile):
+        encoder = Flat(3 * profile.image_size**2, self.config.width)
+        encoder.head = nn.Linear(self.config.width, profile.classes)
+        return encoder
+"""
+"""The class of a method whose encoder carries a head."""
+
+
+class TestOwnHead:
+    def test_it_is_stored_loaded_and_scored(
+        self, make_sweep: Any, ran: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A head that says 3 whatever it sees is right on the threes: no head was fitted on the way."""
+        cheap = replace(PROTOCOLS["own-1"], attacks=CHEAP.attacks)
+        monkeypatch.setitem(PROTOCOLS, "own-1", cheap)  # type: ignore[arg-type]
+        body = "encoder.head.weight.data.zero_(); encoder.head.bias.data = 9.0 * (torch.arange(10) == 3)"
+        method = write_method(tmp_path, body=body, more=SUPERVISED, imports="import torch")
+        done = ran(make_sweep(methods=method, protocols="own-1,cheap"))
+        own, fitted = done.rows
+        data = loading.data_set(done.plan.cells[0].data, tmp_path / "data")
+        threes = 100 * (data.test.labels == 3).float().mean().item()
+        assert own["status"] == "ok"
+        assert own["sa"] == own["ra_pgd20"] == pytest.approx(threes)
+        assert (own["head_rate"], own["train_images"], own["labelled_pretraining"]) == (None, None, True)
+        assert fitted["head_rate"] in (0.1, 1.0)
+
+    def test_a_promised_head_that_is_not_there_fails_with_the_remedy(
+        self, make_sweep: Any, ran: Any, tmp_path: Path
+    ) -> None:
+        method = write_method(tmp_path, more="    labelled = True")
+        (row,) = ran(make_sweep(methods=method, protocols="own-1")).rows
+        assert row["status"] == "failed"
+        assert "no head of its own to be scored: judge it by 'slf-1'" in row["error"]
 
 
 class TestFailures:

@@ -1,4 +1,4 @@
-"""AMOC: three training steps of the official code, and what the paper's Algorithm 1 does otherwise."""
+"""AMOC: the official code's branches and training steps, and what the paper's Algorithm 1 does otherwise."""
 
 from __future__ import annotations
 
@@ -10,17 +10,22 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from test_conformance import Counted, Prepared
+from tiny import BATCH
 from torch import Tensor, nn
 
 import methods.amoc as amoc
-from bench.engine.loop import Averages, Batch, optimiser_update
+from bench.contract import Passes
+from bench.engine.loop import Averages, Batch, optimiser_update, take
 from bench.models.routes import RoutedBatchNorm2d
 from bench.randomness import Randomness
-from methods.amoc import AMOC, AMOCConfig, AMOCState, Variant
+from methods.amoc import ADVERSARIAL, AMOC, CLEAN, ROLES, AMOCConfig, AMOCState, Branches, Half, Variant
 from methods.parts.banks import MemoryBank
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "amoc.npz"
 ROUTES = {"bn0": "clean", "bn1": "adv"}
+OFFICIAL = {branch: str(branch) for branch in Branches} | {Branches.ACA: "ACA_PLUS", Branches.ACA_FROZEN: "ACA"}
+"""What the released code calls them."""
 
 
 class StandIn(nn.Module):
@@ -65,6 +70,13 @@ def network(golden: dict[str, Tensor]) -> AMOCState:
     return net.train()
 
 
+def see(monkeypatch: pytest.MonkeyPatch, golden: dict[str, Tensor], step: int = 0) -> None:
+    """From now on, `view` makes the golden views of this step."""
+    views = golden["loss/xq"][step], golden["loss/xk"][step]
+    made = SimpleNamespace(each=lambda *_: views)
+    monkeypatch.setattr(AMOC, "view", property(lambda self: made))
+
+
 def stepped(
     monkeypatch: pytest.MonkeyPatch, golden: dict[str, Tensor], variant: Variant, steps: int
 ) -> Iterator[AMOCState]:
@@ -74,10 +86,8 @@ def stepped(
     query = net.f_q.parameters()
     optimiser = torch.optim.SGD(query, lr=0.1, momentum=config.momentum, weight_decay=config.weight_decay)
     for step in range(steps):
-        views = golden["loss/xq"][step], golden["loss/xk"][step]
         noise = iter(golden["train/noise"][step].split(6))
-        made = SimpleNamespace(each=lambda *_, views=views: views)
-        monkeypatch.setattr(AMOC, "view", property(lambda self, made=made: made))
+        see(monkeypatch, golden, step)
         monkeypatch.setattr(amoc, "uniform_start", lambda x, *_, noise=noise, **__: (x + next(noise)).clamp(0, 1))
         averages = Averages()
         batch = Batch(golden["loss/xq"][step], torch.arange(6), Randomness(0, "pretrain"), 0, step)
@@ -126,3 +136,100 @@ def test_the_key_encoder_is_never_trained(golden: dict[str, Tensor]) -> None:
     net = network(golden)
     assert not any(weight.requires_grad for weight in net.f_k.parameters())
     assert all(weight.requires_grad for weight in net.f_q.parameters())
+
+
+def batch_of(golden: dict[str, Tensor], call: int = 0) -> Batch:
+    return Batch(golden["loss/xq"][call], torch.arange(6), Randomness(0, "pretrain"), 0, call)
+
+
+def test_the_table_is_the_one_of_the_paper() -> None:
+    """Tables 7 and 8: the letters are query, key and negatives, and the adversarial halves are attacked."""
+    routes = {"A": ADVERSARIAL, "C": CLEAN}
+    for branch, roles in ROLES.items():
+        assert (roles.query, roles.key, roles.negatives) == tuple(routes[letter] for letter in branch[:3])
+        assert roles.attacked == tuple(half for half, letter in zip(Half, branch, strict=False) if letter == "A")
+    assert list(ROLES) == list(Branches)
+
+
+@pytest.mark.parametrize("branch", Branches)
+def test_three_batches_of_a_branch_are_the_official_ones(
+    monkeypatch: pytest.MonkeyPatch, golden: dict[str, Tensor], branch: Branches
+) -> None:
+    """Given adversarial images, no optimiser, no EMA: losses, banks and pointers, and the gradients of the third."""
+    net, name = network(golden), f"loss/{OFFICIAL[branch]}"
+    method = AMOC(AMOCConfig(branches=branch, variant=Variant.RELEASE, momentum_encoder=1.0))
+    for call in range(3):
+        see(monkeypatch, golden, call)
+        given = {Half.QUERY: golden["loss/xq_adv"][call], Half.KEY: golden["loss/xk_adv"][call]}
+        moved = [given[half] for half in ROLES[branch].attacked]
+        monkeypatch.setattr(AMOC, "perturb", lambda *_, moved=moved: torch.cat(moved))
+        averages = Averages()
+        still = torch.optim.SGD(net.f_q.parameters(), lr=0.0)
+        method.step(net, batch_of(golden, call), optimiser_update(still, averages))
+        means = averages.means()
+        ours = [means["ccc"], means[branch.lower()], means["loss"]]
+        assert ours == pytest.approx(golden[f"{name}/Lc_La_total"][call].tolist(), abs=1e-10)
+        for bank, kind, place in ((net.clean, "clean", 0), (net.adversarial, "adv", 1)):
+            torch.testing.assert_close(bank.keys.T, golden[f"{name}/bank_{kind}"][call], atol=1e-10, rtol=0)
+            assert int(bank.pointer) == golden[f"{name}/pointers_clean_adv"][call, place] % len(bank.keys)
+    gradients = dict(net.f_q.named_parameters())
+    for key, expected in state_of(golden, f"{name}/grad_call3/").items():
+        torch.testing.assert_close(gradients[key].grad, expected, atol=1e-10, rtol=0)
+
+
+@pytest.mark.parametrize("branch", [branch for branch in Branches if branch is not Branches.CCC])
+def test_the_attack_of_a_branch_is_the_official_one(
+    monkeypatch: pytest.MonkeyPatch, golden: dict[str, Tensor], branch: Branches
+) -> None:
+    """One start per half; the half that is not attacked keeps it, here outside what `perturb` returns."""
+    ends = {Branches.ACA: golden["attack/ACA_PLUS/x_used"]}
+    end = ends.get(branch, golden.get(f"attack/{OFFICIAL[branch]}/x_end"))
+    assert end is not None
+    noise = iter(golden["attack/noise"].split(6))
+    monkeypatch.setattr(amoc, "uniform_start", lambda x, *_, **__: (x + next(noise)).clamp(0, 1))
+    views = {Half.QUERY: golden["attack/xq"], Half.KEY: golden["attack/xk"]}
+    method = AMOC(AMOCConfig(branches=branch, variant=Variant.RELEASE))
+    halves = dict(zip(Half, end.split(6), strict=True))
+    expected = torch.cat([halves[half] for half in ROLES[branch].attacked])
+    ours = method.perturb(network(golden), views, batch_of(golden))
+    torch.testing.assert_close(ours, expected, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("variant", Variant)
+@pytest.mark.parametrize("branch", Branches)
+def test_every_branch_costs_the_passes_that_it_declares(branch: Branches, variant: Variant) -> None:
+    prepared, counted = Prepared(f"amoc[branches={branch},variant={variant}]"), Counted()
+    counted.watch(prepared.net)
+    prepared.step()
+    seen = (counted.forward, counted.backward_input, counted.backward)
+    assert prepared.method.passes() == Passes(*(images / BATCH for images in seen))
+
+
+@pytest.mark.parametrize(
+    ("branch", "route"), [(branch, CLEAN if branch[0] == "C" else ADVERSARIAL) for branch in Branches]
+)
+def test_the_route_of_the_query_is_scored(branch: Branches, route: str) -> None:
+    """The adversarial one of a query that is never attacked is never trained (README, `--bn_adv`)."""
+    prepared = Prepared(f"amoc[branches={branch}]")
+    assert prepared.method.encoder(prepared.images.profile).active_route == route
+
+
+def test_ccc_is_the_first_loss_alone() -> None:
+    prepared = Prepared("amoc[branches=CCC]")
+    averages = Averages()
+    batch = take(prepared.images, torch.arange(BATCH), Randomness(0, "pretrain"), 0, 0)
+    prepared.method.step(prepared.net, batch, optimiser_update(prepared.optimiser, averages))
+    assert averages.means()["loss"] == pytest.approx(averages.means()["ccc"], rel=1e-6)
+
+
+def test_paper_remembers_the_attacked_key_by_the_updated_key_encoder(
+    monkeypatch: pytest.MonkeyPatch, golden: dict[str, Tensor]
+) -> None:
+    """AAA in the order of Algorithm 1: a bank holds what the key encoder says after its update."""
+    net, given = network(golden), golden["loss/xk_adv"][0]
+    see(monkeypatch, golden)
+    monkeypatch.setattr(AMOC, "perturb", lambda *_: torch.cat([golden["loss/xq_adv"][0], given]))
+    config = AMOCConfig(branches=Branches.AAA, momentum_encoder=0.5)
+    optimiser = torch.optim.SGD(net.f_q.parameters(), lr=0.1)
+    AMOC(config).step(net, batch_of(golden), optimiser_update(optimiser, Averages()))
+    torch.testing.assert_close(net.adversarial.keys[:6], copy.deepcopy(net.f_k).train()(given, "adv"))

@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_leaves
 
 from bench.contract import Encoder, Method, Run, UnlabelledImages
 from bench.engine.conditions import Conditions
-from bench.engine.loop import Batch, TrainingMethod, optimiser_update, pixels_at, train
+from bench.engine.loop import Batch, TrainingMethod, classes_at, optimiser_update, pixels_at, train
 from bench.engine.state import Averages
 from bench.errors import Interrupted
 from bench.execution import Execution, Precision
@@ -56,7 +56,8 @@ def test_replays_on_a_tape_equal_eager_steps_with_the_same_kernels(text: str) ->
     epochs, encoders, remarks = 3, [], list[Mapping[str, Any]]()
     for graphs in (Tapes(fails="never"), tapes := Tapes()):
         method, history = training(text, epochs), list[Mapping[str, Any]]()
-        encoders.append(train(method, seen(), run_of(method, record=history.append), graphs))
+        images = seen(labelled=method.labelled)
+        encoders.append(train(method, images, run_of(method, record=history.append), graphs))
         remarks = [entry for entry in history if "remark" in entry]
     if remarks:
         pytest.skip(f"runs eagerly: {remarks[0]['remark']}")
@@ -101,15 +102,16 @@ def drawing_without_generators() -> Iterator[None]:
 
 def test_its_step_never_meets_the_host(text: str) -> None:
     """On torch's `meta` device, which like a GPU is not the host's: no copy from it, no wait for a number."""
-    method, images = training(text, 1), seen()
-    run = run_of(method)
+    method = training(text, 1)
+    images, run = seen(labelled=method.labelled), run_of(method)
     net = copy.deepcopy(method.build(images, run)).to(memory_format=torch.channels_last).to("meta").train()
     optimiser = method.optimiser(net)
-    placed = UnlabelledImages(images.pixels.to("meta"), images.profile)
+    placed = images.to("meta")
     index = torch.zeros(BATCH, dtype=torch.int64, device="meta")
+    place = Randomness(0, "pretrain"), 0, 0
     update = optimiser_update(optimiser, Averages())
     with drawing_without_generators(), patch.object(optimiser, "step"), Host() as host:
-        method.step(net, Placed(pixels_at(placed, index), index, Randomness(0, "pretrain"), 0, 0), update)
+        method.step(net, Placed(pixels_at(placed, index), index, *place, classes_at(placed, index)), update)
     assert host.met == []
 
 
@@ -144,7 +146,7 @@ def test_a_captured_training_that_is_interrupted_equals_a_straight_one(label: st
 def on_gpu(method: Method[Any], execution: Execution, record: Any = quiet) -> Encoder:
     run = run_of(method, record=record)
     upstream = {name: encoder.to("cuda") for name, encoder in run.upstream.items()}
-    images = UnlabelledImages(seen().pixels.to("cuda"), seen().profile)
+    images = seen(labelled=method.labelled).to("cuda")
     own = replace(run, device=torch.device("cuda"), upstream=upstream, execution=execution)
     return method.pretrain(images, own)
 
@@ -189,7 +191,7 @@ def test_a_graph_is_resumed_to_the_bit(tmp_path: Path) -> None:
                 stop.receive(signal.SIGTERM)
 
         keeper = Keeper(store, "k", "cuda", 1e9, stop, [], waits=True, execution=Execution.GRAPH)
-        images = UnlabelledImages(digits().pixels.to("cuda"), digits().profile)
+        images = digits().to("cuda")
         return bits(pretrain(method, images, {}, 0, report, quiet, keeper, Execution.GRAPH).cpu())
 
     straight, interrupted = (Store.open(tmp_path / name) for name in ("straight", "interrupted"))

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from bench.config import MethodConfig, TrainingConfig
-from bench.contract import Encoder, Method, Record, Report, Run, UnlabelledImages
-from bench.data.loading import pool
+from bench.contract import Encoder, LabelledImages, Method, Record, Report, Run, UnlabelledImages
+from bench.data.loading import data_set
 from bench.engine.loop import Batch, take
 from bench.grammar import parse_specs
 from bench.plan import DataRef
@@ -31,9 +31,9 @@ def quiet(*_: Any) -> None:
 
 
 @cache
-def digits() -> UnlabelledImages:
-    """A fixed, stratified subset of `digits`."""
-    return pool(DataRef("digits", f"train={IMAGES}"), Path("data")).images
+def digits() -> LabelledImages:
+    """A fixed, stratified subset of `digits`, whose classes the stage hands to methods that are `labelled` alone."""
+    return data_set(DataRef("digits", f"train={IMAGES}"), Path("data")).train
 
 
 @cache
@@ -93,9 +93,9 @@ def run_of(method: Method[Any], seed: int = 0, record: Record = quiet) -> Run:
     return Run(Randomness(seed, "pretrain"), torch.device("cpu"), upstream, quiet, record)
 
 
-def seen(seed: int = 0) -> UnlabelledImages:
+def seen(seed: int = 0, *, labelled: bool = False) -> UnlabelledImages:
     """`digits` in the order in which the stage hands them to a method."""
-    return shuffled(digits(), Randomness(seed, "pretrain"))
+    return shuffled(digits(), Randomness(seed, "pretrain"), labelled=labelled)
 
 
 def batch_of(images: UnlabelledImages, first: int = 0, step: int = 0) -> Batch:

@@ -23,7 +23,7 @@ def subject_of(text: str) -> Subject:
     return Subject(method_for(parse_spec(text), digits, {"batch_size": 16}), digits, "cpu")
 
 
-@pytest.mark.parametrize(("text", "attacks"), [("simclr", False), ("amoc", True)])
+@pytest.mark.parametrize(("text", "attacks"), [("simclr", False), ("amoc", True), ("pgd-at", True)])
 def test_every_part_that_a_step_has_takes_time(text: str, attacks: bool) -> None:
     parts = breakdown(subject_of(text), "cpu")
     assert (parts[Part.ATTACK] > 0) is attacks

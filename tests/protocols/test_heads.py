@@ -420,3 +420,33 @@ def test_a_rate_that_was_chosen_is_not_chosen_again(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(LinearHeads, "accuracies", None)
     fitted(GRID, again)(Fragile(checkpoints.content, None))
     assert [text.split()[0] for text in once + again] == [f"{done}/8" for done in range(1, 9)]
+
+
+class TestOwnHead:
+    """Protocol `own-1`: what the encoder was trained with, to the bit."""
+
+    def headed(self, classes: int, bias: bool = True) -> Encoder:
+        encoder = Pixels()
+        encoder.head = nn.Linear(48, classes, bias=bias)
+        return encoder
+
+    def fitted(self, encoder: Encoder) -> FittedHead:
+        return fit_head(encoder, data(), protocol_of("own-1").recipe, context())
+
+    def test_it_is_taken_as_it_is(self) -> None:
+        encoder = self.headed(classes=3)
+        assert encoder.head is not None
+        own = self.fitted(encoder)
+        assert torch.equal(own.weight, encoder.head.weight)
+        assert torch.equal(own.bias, encoder.head.bias)
+        assert (own.rate, own.curve, own.at_edge, own.encoder_state) == (None, (), False, None)
+        x = torch.rand(5, 3, 4, 4)
+        torch.testing.assert_close(classifier_of(encoder, own)(x), encoder.logits(x))
+
+    def test_without_bias(self) -> None:
+        assert torch.equal(self.fitted(self.headed(classes=3, bias=False)).bias, torch.zeros(3))
+
+    @pytest.mark.parametrize(("classes", "error"), [(0, "no head of its own"), (4, "tells 4 classes apart.* has 3")])
+    def test_one_that_is_missing_or_of_other_classes(self, classes: int, error: str) -> None:
+        with pytest.raises(StageError, match=f"{error}.*'slf-1'"):
+            self.fitted(self.headed(classes) if classes else Pixels())

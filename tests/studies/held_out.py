@@ -3,7 +3,8 @@
     python tests/studies/held_out.py "simclr,ncp[eps=[0.1,0.2]]" --seeds 100,101 --eps 0.1,0.2
 
 Prints clean and robust accuracy (PGD-20, or AutoAttack with `--metric aa`) of a `slf-1` head that saw neither the
-held-out slice nor the test images.
+held-out slice nor the test images, or of a supervised method's own head (`--protocol own-1`). Supervised methods do not
+train on the held-out slice here.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from bench.data.profiles import profile_of
 from bench.grammar import Spec, expand, parse_specs
 from bench.plan import DataRef
 from bench.protocols.heads import HeadContext, classifier_of, fit_head
-from bench.protocols.recipes import protocol_of
+from bench.protocols.recipes import PROTOCOLS, protocol_of
 from bench.randomness import Randomness
 from bench.registry import Registry, resolve
 from bench.stages.pretrain import pretrain
@@ -43,20 +44,21 @@ def encoder_of(text: str, seed: int) -> Encoder:
     entry = Registry.discover().find(spec.name)
     method = entry.load()(resolve(entry, spec.options, PROFILE, Schedule.QUICK))
     upstream = {name: encoder_of(need.method, seed) for name, need in method.requires().items()}
-    pool = loading.pool(DataRef("digits"), Path("."))
-    return pretrain(method, pool.images, upstream, seed, lambda *_: None, lambda _: None)
+    data = loading.data_set(DataRef("digits"), Path("."))
+    images = data.fit if method.labelled else data.as_pool().images
+    return pretrain(method, images, upstream, seed, lambda *_: None, lambda _: None)
 
 
-def judge(job: tuple[str, int, tuple[float, ...], str]) -> Mapping[str, Any]:
+def judge(job: tuple[str, int, tuple[float, ...], str, str]) -> Mapping[str, Any]:
     """Held-out accuracies of one method spec and seed."""
-    text, seed, budgets, metric = job
+    text, seed, budgets, metric, protocol = job
     torch.set_num_threads(1)
     encoder = encoder_of(text, seed)
     data = loading.data_set(DataRef("digits"), Path("."))
     sealed = replace(data, train=data.fit, held_out=torch.arange(0, len(data.fit), 10))
     device, quiet = torch.device("cpu"), lambda *_: None
     context = HeadContext(Randomness(seed, "head"), device, quiet, PROFILE.eps)
-    classifier = classifier_of(encoder, fit_head(encoder, sealed, protocol_of("slf-1").recipe, context))
+    classifier = classifier_of(encoder, fit_head(encoder, sealed, protocol_of(protocol).recipe, context))
     attack = AttackContext(Randomness(seed, "attack"), device, quiet)
     spec = ATTACKS[metric]
     robust = {eps: outcomes(classifier, data.selection, spec, eps, attack).float().mean().item() for eps in budgets}
@@ -76,10 +78,12 @@ def main() -> None:
     parser.add_argument("--seeds", default="100,101")
     parser.add_argument("--eps", default=str(PROFILE.eps))
     parser.add_argument("--metric", choices=ATTACKS, default="ra")
+    parser.add_argument("--protocol", choices=PROTOCOLS, default="slf-1")
     options = parser.parse_args()
     specs: list[Spec] = [point for spec in parse_specs(options.methods) for point in expand(spec)]
     budgets = tuple(float(eps) for eps in options.eps.split(","))
-    jobs = [(spec.text, int(seed), budgets, options.metric) for spec in specs for seed in options.seeds.split(",")]
+    seeds = [int(seed) for seed in options.seeds.split(",")]
+    jobs = [(spec.text, seed, budgets, options.metric, options.protocol) for spec in specs for seed in seeds]
     with ProcessPoolExecutor(2) as pool:
         for result in pool.map(judge, jobs):
             print("  ".join(spelt(name, value) for name, value in result.items()), flush=True)

@@ -1,0 +1,1 @@
+"""What leaves the store in a form that others can use."""

@@ -1,0 +1,96 @@
+"""Finished cells as files: encoder and head from the store, with all that is known of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from bench import __version__
+from bench.errors import BenchError
+from bench.executors.work import load_encoder, load_head
+from bench.models.encoder import ResNetEncoder
+from bench.models.portable import HEAD, architecture_of, pack
+from bench.plan import MethodRef
+from bench.protocols.heads import FittedHead
+from bench.registry import Registry
+from bench.schema import Status
+from bench.store import Store
+
+SCORED = "scored."
+"""Prefix of the encoder's buffers that moved while the head was fitted; the scored classifier has these."""
+ORIGIN = (
+    "method", "label", "config", "dataset", "dataset_like", "pretrain_data", "schedule", "epochs", "limit_train",
+    "limit_test", "protocol", "protocol_hash", "eps", "norm", "seed_pretrain", "seed_head", "seed_attack", "sa",
+    "ra_pgd20", "aa", "test_images", "external_data", "labelled_pretraining", "cell", "pretrain_key", "head_key",
+    "plugin", "plugin_hash", "data_fingerprint", "pool_fingerprint", "commit", "created",
+)  # fmt: skip
+"""Columns of the row that an exported file repeats."""
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished cell's encoder and head.
+
+    Attributes:
+        row: all that was measured.
+        encoder: in eval mode, on the CPU.
+        head: the linear layer that was scored.
+    """
+
+    row: Row
+    encoder: ResNetEncoder
+    head: FittedHead
+
+
+def load_cell(store: Store, row: Row) -> Trained:
+    """Encoder and head of a row's cell.
+
+    Raises:
+        BenchError: if the cell failed, its stages were removed, its method is gone, or its network cannot be exported.
+    """
+    name = row["label"]
+    if row["status"] != Status.OK:
+        raise BenchError(f"cell '{name}' failed ({row['error']}), so there is nothing to export: run it again first.")
+    if gone := [key for key in (row["pretrain_key"], row["head_key"]) if not store.has(key)]:
+        raise BenchError(f"cell '{name}' lost its stage {gone[0]} (`bench rm` or `bench gc`): run it again first.")
+    encoder = load_encoder(store, row["pretrain_key"], _method(row), "cpu")
+    if not isinstance(encoder, ResNetEncoder):
+        raise BenchError(
+            f"cell '{name}' has an encoder of its own kind ({type(encoder).__name__}), and only residual networks of "
+            f"this package can be exported: take its weights from {store.stage(row['pretrain_key'])}."
+        )
+    architecture_of(encoder)
+    return Trained(row, encoder, load_head(store, row["head_key"]))
+
+
+def _method(row: Row) -> MethodRef:
+    """The row's method. Rows know no paths, and a stored encoder needs the files of its settings no more."""
+    config = json.loads(row["config"])
+    files = {name: "(not kept)" for name, value in config.items() if _is_file(value)}
+    installed = {entry.name for entry in Registry.discover().entries}
+    text = row["method"] if row["method"] in installed else row["plugin"]
+    return MethodRef(text, row["method"], config, row["dataset_like"], files)
+
+
+def _is_file(value: object) -> bool:
+    return isinstance(value, dict) and value.keys() == {"sha256", "size"}
+
+
+def as_encoder_file(trained: Trained) -> bytes:
+    """The encoder alone, with no word of where it comes from: equal weights are equal files."""
+    return pack(trained.encoder, {}, {})
+
+
+def as_safetensors(trained: Trained) -> bytes:
+    """A file that `bench evaluate` reads, and any reader of safetensors: `encoder.*`, `head.*`, and metadata."""
+    moved = (trained.head.encoder_state or {}).items()
+    others: dict[str, Tensor] = {f"{HEAD}weight": trained.head.weight, f"{HEAD}bias": trained.head.bias}
+    others |= {f"{SCORED}{name}": value for name, value in moved}
+    origin = {name: trained.row[name] for name in ORIGIN}
+    return pack(trained.encoder, others, {**origin, "harness_version": __version__})
