@@ -248,6 +248,13 @@ class Method(ABC, Generic[ConfigT]):
         """The cost of a step per image, or None where it cannot be said."""
         return None
 
+    def passes_per_epoch(self) -> Passes | None:
+        """The cost of an epoch per pre-training image, on average over the run.
+
+        That of a step, unless epochs leave images out, or something else passes the encoder between steps.
+        """
+        return self.passes()
+
     def check(self, images: int | None = None) -> None:
         """Refuse settings that cannot be met, while the sweep is planned.
 

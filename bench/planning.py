@@ -122,7 +122,7 @@ class _Chosen:
     def passes(self) -> float | None:
         """Of the encoder per image and epoch; None where it does not say."""
         with _blamed(self.entry):
-            passes = self.method.passes()
+            passes = self.method.passes_per_epoch()
         return passes.total if passes else None
 
 

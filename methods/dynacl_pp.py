@@ -149,9 +149,12 @@ class DynACLPP(TrainingMethod[DynACLPPConfig, DynACLPPState]):
 
     def build(self, images: UnlabelledImages, run: Run) -> DynACLPPState:
         """DynACL's adversarial route under a head of zeros, as wide as the data set has classes (LPAFT.py:94-95)."""
-        encoder = initialised_from(run.upstream["pretrained"], self.encoder(images.profile), images)
         outputs = max(self.clusters(images.profile), images.profile.classes)
-        return DynACLPPState(encoder, outputs, len(images))
+        return DynACLPPState(self.adapted(images, run), outputs, len(images))
+
+    def adapted(self, images: UnlabelledImages, run: Run) -> ResNetEncoder:
+        """The encoder with the weights that it starts from."""
+        return initialised_from(run.upstream["pretrained"], self.encoder(images.profile), images)
 
     def clusters(self, profile: DataProfile) -> int:
         """K."""

@@ -31,8 +31,16 @@ class Frozen(nn.Module):
 
 
 @torch.no_grad()
-def initialised_from(teacher: Encoder, student: ResNetEncoder, images: UnlabelledImages) -> ResNetEncoder:
+def initialised_from(
+    teacher: Encoder, student: ResNetEncoder, images: UnlabelledImages, *, route_by_route: bool = False
+) -> ResNetEncoder:
     """`student` with the teacher's weights, every batch-norm route a copy of the teacher's active one.
+
+    Args:
+        teacher: stays as it is.
+        student: changed in place.
+        images: some are encoded by both.
+        route_by_route: whether each route is a copy of the teacher's of that name instead.
 
     Raises:
         StageError: if the two are not the same function then. Weights alone do not tell: a stem of padding 1 takes
@@ -40,8 +48,9 @@ def initialised_from(teacher: Encoder, student: ResNetEncoder, images: Unlabelle
     """
     if not isinstance(teacher, ResNetEncoder):
         raise StageError(f"cannot start from a {type(teacher).__name__}: only a ResNetEncoder lends its weights")
+    lender = teacher if route_by_route else with_routes(teacher, student.routes)
     try:
-        student.load_state_dict(with_routes(teacher, student.routes).state_dict())
+        student.load_state_dict(lender.state_dict())
     except RuntimeError as error:
         raise StageError(f"the teacher's weights do not fit the student, check `architecture`: {error}") from error
     x = pixels_of(images.pixels[:8]).to(next(teacher.parameters()).device)

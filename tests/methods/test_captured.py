@@ -34,6 +34,9 @@ from tests.engine.tape import Tapes
 
 EPOCHS = 7
 """Of three steps each: a few more than 20 steps."""
+BATCH_SIZES = {"rcs": 2}
+"""How many there are in an epoch, each captured on its own: of the 95 images that `rcs` trains on the last batch is
+smaller."""
 GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
@@ -59,7 +62,7 @@ def test_replays_on_a_tape_equal_eager_steps_with_the_same_kernels(text: str) ->
     if remarks:
         pytest.skip(f"runs eagerly: {remarks[0]['remark']}")
     assert bits(encoders[0]) == bits(encoders[1])
-    assert tapes.replays == epochs * 3 - 3
+    assert tapes.replays == epochs * 3 - 3 * BATCH_SIZES.get(text, 1)
 
 
 class Host(TorchDispatchMode):  # type: ignore[misc]

@@ -28,6 +28,9 @@ METHODS = [
     "acl",
     "dynacl[reload_every=1]",
     "dynacl-pp",
+    "air[plateau=1]",
+    "air-pp",
+    "rcs[fraction=0.7]",
 ]
 STEPS = 3
 """Of an epoch; there are two."""
