@@ -14,7 +14,7 @@ from unittest.mock import patch
 import pytest
 import torch
 from test_conformance import pytest_generate_tests as pytest_generate_tests
-from tiny import BATCH, bits, digits, quiet, run_of, seen, tiny, upstream_of
+from tiny import BATCH, bits, digits, quiet, registry, run_of, seen, tiny, upstream_of
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -27,6 +27,7 @@ from bench.errors import Interrupted
 from bench.execution import Execution, Precision
 from bench.executors.checkpoints import Keeper
 from bench.executors.stop import Stop
+from bench.grammar import parse_spec
 from bench.randomness import Randomness
 from bench.stages.pretrain import pretrain
 from bench.store import Store
@@ -41,9 +42,9 @@ GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA dev
 
 
 def training(text: str, epochs: int, **settings: Any) -> TrainingMethod[Any, Any]:
-    method = tiny(text)
-    if not isinstance(method, TrainingMethod):
+    if not issubclass(registry().find(parse_spec(text).name).load(), TrainingMethod):
         pytest.skip("not trained by the engine's loop")
+    method = tiny(text)
     config = type(method.config).model_validate({**method.config.with_epochs(epochs).model_dump(), **settings})
     return type(method)(config)
 
