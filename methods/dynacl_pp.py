@@ -20,6 +20,7 @@ from bench.engine.loop import Batch, TrainingMethod, Update, batches_of, encode_
 from bench.engine.schedules import StepDecay
 from bench.models.encoder import Normalisation, ResNetEncoder, resnet_encoder
 from bench.models.resnet import Architecture
+from methods.parts.clustering import check_clusters
 from methods.parts.dual_stream import CLEAN
 from methods.parts.kmeans import pseudo_labels
 from methods.parts.losses import divergence, trades
@@ -137,6 +138,11 @@ class DynACLPP(TrainingMethod[DynACLPPConfig, DynACLPPState]):
     def requires(self) -> Mapping[str, Upstream]:
         """DynACL."""
         return {"pretrained": Upstream(self.config.pretrained)}
+
+    def check(self, images: int | None = None) -> None:
+        """No more clusters than there are images."""
+        if images is not None and self.config.clusters:
+            check_clusters(self.config.clusters, images)
 
     def passes(self) -> Passes:
         """Fine-tuning alone: the attack with its clean target, two passes; clustering and probing are no steps."""

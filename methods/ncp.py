@@ -23,7 +23,15 @@ from bench.engine.loop import Batch, TrainingMethod, Update, encode_all
 from bench.engine.schedules import WarmupCosine, deacl
 from bench.models.encoder import ResNetEncoder, resnet_encoder
 from bench.models.resnet import Architecture, Init
-from methods.parts.clustering import Seeding, choose_clusters, collapse, neighbours, spherical_kmeans
+from methods.parts.clustering import (
+    Seeding,
+    check_clusters,
+    check_grid,
+    choose_clusters,
+    collapse,
+    neighbours,
+    spherical_kmeans,
+)
 from methods.parts.losses import negative_cosine
 from methods.parts.upstream import Frozen, initialised_from
 
@@ -131,6 +139,12 @@ class NCPConfig(TrainingConfig):
     scored_route: Route = ADVERSARIAL
     """Silent; ACL's convention (bnNameCnt 1), for clean accuracy too."""
 
+    @property
+    def grid(self) -> range:
+        """The K tried."""
+        first, last, step = self.cluster_grid
+        return range(first, last + 1, step)
+
     @model_validator(mode="after")
     def _neighbour_exists(self) -> Self:
         if self.neighbour > (least := self.clusters or self.cluster_grid[0]):
@@ -206,6 +220,14 @@ class NCP(TrainingMethod[NCPConfig, NCPState]):
         """Stage 1."""
         return {"teacher": Upstream(self.config.teacher)}
 
+    def check(self, images: int | None = None) -> None:
+        """No more clusters than there are images."""
+        c = self.config
+        if images is not None and c.clusters:
+            check_clusters(c.clusters, images)
+        elif images is not None:
+            check_grid(c.grid, images)
+
     def passes(self) -> Passes:
         """The teacher, the attack, two passes of the student; the clustering's pass per epoch is not a step's."""
         steps = self.config.attack_steps
@@ -245,10 +267,9 @@ class NCP(TrainingMethod[NCPConfig, NCPState]):
         c = self.config
         chosen = c.clusters
         if chosen is None:
-            first, last, step = c.cluster_grid
             choice = choose_clusters(
                 self.features(net, images),
-                range(first, last + 1, step),
+                c.grid,
                 lambda k: run.randomness.generator(f"silhouette {k}", device=run.device),
                 seeding=c.seeding,
                 iterations=c.kmeans_iterations,

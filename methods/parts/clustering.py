@@ -47,6 +47,33 @@ class ClusterChoice:
     scores: tuple[tuple[int, float], ...]
 
 
+def check_clusters(clusters: int, images: int) -> None:
+    """See that there is an image for every cluster.
+
+    Raises:
+        BenchError: unless 1 <= clusters <= images.
+    """
+    if not 1 <= clusters <= images:
+        raise BenchError(
+            f"{clusters} clusters of {images} images: choose a number from 1 to the latter, or use more images."
+        )
+
+
+def check_grid(grid: Sequence[int], images: int) -> None:
+    """See that every number of clusters in `grid` has a silhouette.
+
+    Raises:
+        BenchError: for an empty grid or an entry outside 2 .. images - 1.
+    """
+    outside = [count for count in grid if not 2 <= count < images]
+    if outside or not grid:
+        raise BenchError(
+            f"no silhouette for {outside or 'an empty grid'}: with {images} points the numbers of clusters to choose "
+            f"from must lie in 2..{images - 1}. Use more images, or set number or grid yourself, e.g. ncp[clusters=10] "
+            f"or ncp[cluster_grid=(5,{max(5, images - 1)},5)]."
+        )
+
+
 @torch.no_grad()
 def spherical_kmeans(
     features: Tensor,
@@ -65,8 +92,7 @@ def spherical_kmeans(
     device of `features`) alone. Raises BenchError unless 1 <= clusters <= N, StageError for features that are not
     finite.
     """
-    if not 1 <= clusters <= len(features):
-        raise BenchError(f"{clusters} clusters of {len(features)} points: choose a number from 1 to the latter.")
+    check_clusters(clusters, len(features))
     rows = _unit(features)
     centroids = rows[_SEEDINGS[seeding](rows, clusters, generator)]
     assignment = _nearest(rows, centroids)
@@ -149,13 +175,7 @@ def choose_clusters(
     `generator_for(K)` seeds candidate K, so that a score does not depend on the rest of the grid. Ties go to the
     smaller number. Raises BenchError for an empty grid or an entry outside 2..N-1, where no silhouette is defined.
     """
-    outside = [count for count in grid if not 2 <= count < len(features)]
-    if outside or not grid:
-        raise BenchError(
-            f"no silhouette for {outside or 'an empty grid'}: with {len(features)} points the numbers of clusters "
-            f"to choose from must lie in 2..{len(features) - 1}. Use more images, or set number or grid yourself, "
-            f"e.g. ncp[clusters=10] or ncp[cluster_grid=(5,{max(5, len(features) - 1)},5)]."
-        )
+    check_grid(grid, len(features))
 
     def score(count: int) -> float:
         found = spherical_kmeans(

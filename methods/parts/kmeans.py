@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bench.errors import BenchError, StageError
+from bench.errors import StageError
+from methods.parts.clustering import check_clusters
 
 
 @torch.no_grad()
@@ -23,10 +24,7 @@ def pseudo_labels(
         BenchError: unless 1 <= clusters <= N.
         StageError: for features that are not finite.
     """
-    if not 1 <= clusters <= len(features):
-        raise BenchError(
-            f"{clusters} clusters of {len(features)} images: choose a number from 1 to the latter, or use more images."
-        )
+    check_clusters(clusters, len(features))
     if not bool(features.isfinite().all()):
         raise StageError("the features to cluster are not finite: training has diverged before this point.")
     centres = features[torch.randperm(len(features), generator=generator, device=features.device)[:clusters]]

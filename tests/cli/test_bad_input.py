@@ -69,6 +69,22 @@ CASES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "out of range": ("run --methods ncp[eps=-1]", ("ncp option 'eps' cannot be -1", "greater than 0")),
     "not a choice": ("run --methods ncp[strategy=bth]", ("'strategy' cannot be 'bth'", "'away', 'toward' or 'both'")),
     "unreadable list": ("run --methods ncp[neighbour=[2,3]", ("cannot read", "never closed")),
+    "more clusters than images": (
+        "run --methods ncp[clusters=300] --limit train=200,test=20",
+        ("300 clusters of 200 images", "use more images"),
+    ),
+    "a grid of clusters beyond the images": (
+        "run --methods ncp --limit train=40,test=20",
+        ("no silhouette for", "with 40 points", "ncp[clusters=10]"),
+    ),
+    "more pseudo-labels than images": (
+        "run --methods dynacl-pp[clusters=300] --limit train=200,test=20",
+        ("300 clusters of 200 images", "use more images"),
+    ),
+    "a bank smaller than a batch": (
+        "run --methods moco[bank_size=64]",
+        ("a bank of 64 keys cannot take a batch of 140", "enlarge bank_size"),
+    ),
     "no seeds": ("run --methods ncp --seeds 0", ("0 seeds", "count from 1 up")),
     "negative count of seeds": ("run --methods ncp --seeds -3", ("-3 seeds", "count from 1 up")),
     "negative seed": ("run --methods ncp --seeds 1,-2", ("seed -2 is negative", "0 or more")),

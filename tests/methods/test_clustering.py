@@ -139,7 +139,7 @@ def test_every_point_can_be_a_cluster() -> None:
 
 @pytest.mark.parametrize("clusters", [-1, 0, 6])
 def test_an_impossible_number_of_clusters_is_an_error(clusters: int) -> None:
-    with pytest.raises(BenchError, match=f"{clusters} clusters of 5 points"):
+    with pytest.raises(BenchError, match=f"{clusters} clusters of 5 images"):
         spherical_kmeans(circle(0, 1, 2, 3, 4), clusters, seeded())
 
 
