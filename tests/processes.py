@@ -7,7 +7,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-BENCH = [sys.executable, "-c", "from bench.cli.main import main; main()"]
+BENCH = [
+    sys.executable,
+    "-c",
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from bench.cli.main import main; main()",
+]
+"""Heeds Ctrl-C also where the tests themselves run in the background, where a shell has it ignored."""
 DEADLINE = 120
 """Seconds."""
 
