@@ -64,10 +64,14 @@ def test_a_budget_that_fits_nothing_is_bad_input(
     assert told in str(error.value)
 
 
+ENOUGH = "train=70,test=20"
+"""Images for every number of clusters that `ncp` tries."""
+
+
 class TestSweep:
     def test_every_method_gets_the_same_passes(self, make_sweep: Any) -> None:
         """digits, quick. SimCLR: 16 epochs of 6. NCP: 16 of 17 over it, a share of 100 / 368: 4, and 76 // 17 = 4."""
-        plan = plan_of(make_sweep(methods="simclr,ncp", budget=100))
+        plan = plan_of(make_sweep(methods="simclr,ncp", budget=100, limit=ENOUGH))
         epochs = [
             [plan.stages[key].task.method.config["epochs"] for key in plan.needs(cell.pretrain)] for cell in plan.cells
         ]
@@ -76,7 +80,9 @@ class TestSweep:
         assert {cell.facts["budget"] for cell in plan.cells} == {100}
 
     def test_another_budget_is_another_cell_and_no_budget_is_as_before(self, make_sweep: Any) -> None:
-        none, some, other = (plan_of(make_sweep(methods="ncp", budget=budget)).cells[0] for budget in (None, 100, 101))
+        none, some, other = (
+            plan_of(make_sweep(methods="ncp", budget=budget, limit=ENOUGH)).cells[0] for budget in (None, 100, 101)
+        )
         assert len({none.key, some.key, other.key}) == 3
         assert some.pretrain == other.pretrain  # As many epochs.
         assert none.facts["passes"] == 16 * 6 + 16 * 17
@@ -103,7 +109,7 @@ class TestSweep:
             plan_of(make_sweep(methods=text, budget=60))
 
     def test_an_upstream_that_names_its_epochs_keeps_them(self, make_sweep: Any) -> None:
-        plan = plan_of(make_sweep(methods='ncp[teacher="simclr[epochs=2]"]', budget=100))
+        plan = plan_of(make_sweep(methods='ncp[teacher="simclr[epochs=2]"]', budget=100, limit=ENOUGH))
         epochs = [plan.stages[key].task.method.config["epochs"] for key in plan.needs(plan.cells[0].pretrain)]
         assert epochs == [2, 5]  # 100 - 12 = 88, of 17.
 

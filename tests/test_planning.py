@@ -32,6 +32,10 @@ def kinds_that_moved(before: Plan, after: Plan) -> set[StageKind]:
     return {kind for kind in StageKind if keys(before, kind) != keys(after, kind)}
 
 
+ENOUGH = "train=70,test=20"
+"""Images for every number of clusters that `ncp` tries."""
+
+
 class TestGraph:
     def test_stages_are_shared_by_the_cells_that_need_them(self, make_sweep: Any) -> None:
         plan = plan_of(make_sweep(seeds=2, protocols="cheap,cheap-alf"))
@@ -44,17 +48,17 @@ class TestGraph:
         reads: list[Any] = []
         monkeypatch.setattr("bench.data.sources._read", lambda *of: reads.append(of) or _read(*of))
         own = {"data_dir": tmp_path / "of its own", "methods": "simclr,ncp"}
-        plan_of(make_sweep(limit="train=50,test=30", **own))
+        plan_of(make_sweep(limit="train=70,test=30", **own))
         assert len(reads) == 1
 
     def test_an_upstream_is_a_stage_of_the_same_seed_shared_with_the_method_itself(self, make_sweep: Any) -> None:
-        plan = plan_of(make_sweep(methods="ncp,simclr", seeds=2))
+        plan = plan_of(make_sweep(methods="ncp,simclr", seeds=2, limit=ENOUGH))
         labels = [plan.stages[key].label for key in keys(plan, PRETRAIN)]
         assert labels == [f"{name} digits seed {seed}" for seed in (0, 1) for name in ("simclr", "ncp")]
 
     def test_every_stage_comes_after_its_upstreams(self, make_sweep: Any) -> None:
         seen: set[str] = set()
-        for key, stage in plan_of(make_sweep(methods="ncp", protocols="cheap-alf")).stages.items():
+        for key, stage in plan_of(make_sweep(methods="ncp", protocols="cheap-alf", limit=ENOUGH)).stages.items():
             assert set(stage.upstream.values()) <= seen
             seen.add(key)
 
@@ -114,7 +118,7 @@ class TestKeys:
     def test_the_precision_of_a_pre_training_is_in_its_label_and_key(
         self, make_sweep: Any, options: dict[str, Any], labels: dict[str, str]
     ) -> None:
-        plan = plan_of(make_sweep(**options))
+        plan = plan_of(make_sweep(**options, limit=ENOUGH))
         found = [stage for stage in plan.stages.values() if stage.kind is PRETRAIN]
         assert {stage.label.split()[0]: stage.recipe["precision"] for stage in found} == labels
         scoring = {stage.recipe["precision"] for stage in plan.stages.values() if stage.kind is not PRETRAIN}
