@@ -12,7 +12,7 @@ from bench.contract import Run, UnlabelledImages
 from bench.data.profiles import DataProfile
 from bench.models.encoder import ResNetEncoder, resnet_encoder
 from bench.models.resnet import Architecture
-from methods.dynacl_pp import DynACLPP, DynACLPPConfig, DynACLPPState
+from methods.dynacl_pp import DIGITS, DynACLPP, DynACLPPConfig, DynACLPPState
 from methods.parts.dual_stream import ADVERSARIAL, CLEAN, Route
 from methods.parts.upstream import initialised_from
 
@@ -36,26 +36,21 @@ class AIRPP(DynACLPP):
     name = "air-pp"
     summary = "DynACL-AIR++: TRADES on k-means pseudo-labels, over AIR"
     Config = AIRPPConfig
+    DISPUTES = {
+        "clusters": "the number of classes (LP-AFF.py:537-605), where DynACL++ takes 10 on every data set",
+        "route of the target": (
+            "the attack's target is the clean route's, the loss compares with the adversarial one's "
+            "(finetuning_utils.py:546-565; LP-AFF.py:255-260); kept"
+        ),
+        "code that cannot run": "LP-AFF.py:87 uses a name that is not there, :76 refuses STL-10, which its README runs",
+    }
     PAPER = {
         "cifar10": AIRPPConfig(),
         "cifar100": AIRPPConfig(),
         # LP-AFF.py:76 refuses STL-10, though the README runs it there.
         "stl10": AIRPPConfig(architecture=Architecture.RESNET18_IMAGENET, pretrain_pool="stl10:unlabelled"),
     }
-    # As DynACL++'s.
-    QUICK = {
-        "digits": AIRPPConfig(
-            architecture=Architecture.SMALL,
-            epochs=10,
-            batch_size=128,
-            probe_epochs=4,
-            learning_rate=0.03,
-            milestones=(4, 8),
-            eps=0.15,
-            crop_padding=1,
-            flip_probability=0.0,
-        )
-    }
+    QUICK = {"digits": AIRPPConfig(**DIGITS)}
 
     def encoder(self, profile: DataProfile) -> ResNetEncoder:
         """A batch norm per stream, as AIR's."""

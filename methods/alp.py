@@ -15,8 +15,7 @@ from bench.config import Count, EpochLength, NonNegative, ScalesWithEpochs
 from bench.contract import Passes
 from bench.engine.loop import Batch, Update
 from bench.models.encoder import ResNetEncoder
-from bench.models.resnet import Architecture
-from methods.parts.supervised import AdversarialConfig, AdversarialTraining
+from methods.parts.supervised import DIGITS, AdversarialConfig, AdversarialTraining
 
 
 class ALPConfig(AdversarialConfig):
@@ -38,16 +37,7 @@ class ALP(AdversarialTraining[ALPConfig]):
     Config = ALPConfig
     PAPER = {"cifar10": ALPConfig(), "cifar100": ALPConfig()}
     # PGD-AT's, so that the two differ in the loss alone.
-    QUICK = {
-        "digits": ALPConfig(
-            architecture=Architecture.SMALL,
-            epochs=20,
-            milestones=(15, 18),
-            eps=0.15,
-            crop_padding=1,
-            flip_probability=0.0,
-        )
-    }
+    QUICK = {"digits": ALPConfig(**DIGITS, eps=0.15)}
 
     def passes(self) -> Passes:
         """The attack, and clean and perturbed images forward and backward."""

@@ -21,11 +21,11 @@ from bench.data.views import Views
 from bench.engine.loop import Batch, TrainingMethod, Update
 from bench.engine.schedules import WarmupCosine, amoc
 from bench.models.encoder import ResNetEncoder, resnet_encoder
-from bench.models.resnet import Architecture, Init
+from bench.models.resnet import Init
 from methods.parts.banks import MemoryBank
 from methods.parts.ema import ema_update
 from methods.parts.losses import info_nce
-from methods.parts.momentum import Branch, MomentumContrastConfig, Variant, moco_view, sgd
+from methods.parts.momentum import DIGITS, Branch, MomentumContrastConfig, Variant, moco_view, sgd
 
 CLEAN, ADVERSARIAL = "clean", "adv"
 
@@ -156,21 +156,7 @@ class AMOC(TrainingMethod[AMOCConfig, AMOCState]):
     PAPER = {"cifar10": AMOCConfig(), "cifar100": AMOCConfig()}
     # Chosen on the held-out slice (tests/studies/held_out.py). With crops and blur at full strength two views of a
     # digit are no more alike than two digits (mean cosine .68, .67 at the start); both losses settle at ln(bank + 1).
-    QUICK = {
-        "digits": AMOCConfig(
-            architecture=Architecture.SMALL,
-            epochs=17,
-            batch_size=140,
-            warmup_epochs=1,
-            bank_size=280,
-            momentum_encoder=0.97,
-            temperature=0.5,
-            eps=0.075,
-            crop_scale=(0.85, 1.0),
-            blur_sigma=(0.1, 0.5),
-            flip_probability=0.0,
-        )
-    }
+    QUICK = {"digits": AMOCConfig(**DIGITS, eps=0.075)}
     drop_last = False  # models/builder.py:58-70: the last, smaller batch is kept
 
     @property

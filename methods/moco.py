@@ -17,11 +17,11 @@ from bench.data.views import Views
 from bench.engine.loop import Batch, TrainingMethod, Update
 from bench.engine.schedules import WarmupCosine, amoc
 from bench.models.encoder import ResNetEncoder, resnet_encoder
-from bench.models.resnet import Architecture, Init
+from bench.models.resnet import Init
 from methods.parts.banks import MemoryBank
 from methods.parts.ema import ema_update
 from methods.parts.losses import info_nce
-from methods.parts.momentum import Branch, MomentumContrastConfig, Variant, moco_view, sgd
+from methods.parts.momentum import DIGITS, Branch, MomentumContrastConfig, Variant, moco_view, sgd
 
 
 class MoCoConfig(MomentumContrastConfig):
@@ -57,20 +57,7 @@ class MoCo(TrainingMethod[MoCoConfig, MoCoState]):
     PAPER = {"cifar10": MoCoConfig(), "cifar100": MoCoConfig()}
     # AMOC's, whose control it is. On the held-out slice (tests/studies/held_out.py) a wider crop, a colder temperature
     # and a larger bank have a lower clean accuracy.
-    QUICK = {
-        "digits": MoCoConfig(
-            architecture=Architecture.SMALL,
-            epochs=17,
-            batch_size=140,
-            warmup_epochs=1,
-            bank_size=280,
-            momentum_encoder=0.97,
-            temperature=0.5,
-            crop_scale=(0.85, 1.0),
-            blur_sigma=(0.1, 0.5),
-            flip_probability=0.0,
-        )
-    }
+    QUICK = {"digits": MoCoConfig(**DIGITS)}
     drop_last = False  # models/builder.py:58-70: the last, smaller batch is kept
 
     def passes(self) -> Passes:

@@ -14,8 +14,7 @@ from bench.config import Count, EpochLength, ScalesWithEpochs
 from bench.contract import Passes
 from bench.engine.loop import Batch, Update
 from bench.models.encoder import ResNetEncoder
-from bench.models.resnet import Architecture
-from methods.parts.supervised import AdversarialConfig, AdversarialTraining
+from methods.parts.supervised import DIGITS, AdversarialConfig, AdversarialTraining
 
 
 class PGDATConfig(AdversarialConfig):
@@ -35,16 +34,7 @@ class PGDAT(AdversarialTraining[PGDATConfig]):
     Config = PGDATConfig
     PAPER = {"cifar10": PGDATConfig(), "cifar100": PGDATConfig()}
     # Budget and rate chosen on the held-out slice (tests/studies/held_out.py --protocol own-1).
-    QUICK = {
-        "digits": PGDATConfig(
-            architecture=Architecture.SMALL,
-            epochs=20,
-            milestones=(15, 18),
-            eps=0.15,
-            crop_padding=1,
-            flip_probability=0.0,
-        )
-    }
+    QUICK = {"digits": PGDATConfig(**DIGITS, eps=0.15)}
 
     def passes(self) -> Passes:
         """The attack, and the perturbed images forward and backward."""

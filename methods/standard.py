@@ -13,8 +13,7 @@ from bench.config import Count, EpochLength, NonNegative, ScalesWithEpochs
 from bench.contract import Passes
 from bench.engine.loop import Batch, Update
 from bench.models.encoder import ResNetEncoder
-from bench.models.resnet import Architecture
-from methods.parts.supervised import Supervised, SupervisedConfig
+from methods.parts.supervised import DIGITS, Supervised, SupervisedConfig
 
 
 class StandardConfig(SupervisedConfig):
@@ -36,11 +35,7 @@ class Standard(Supervised[StandardConfig]):
     Config = StandardConfig
     PAPER = {"cifar10": StandardConfig(), "cifar100": StandardConfig()}
     # PGD-AT's schedule, so that the two differ in the attack alone.
-    QUICK = {
-        "digits": StandardConfig(
-            architecture=Architecture.SMALL, epochs=20, milestones=(15, 18), crop_padding=1, flip_probability=0.0
-        )
-    }
+    QUICK = {"digits": StandardConfig(**DIGITS)}
 
     def passes(self) -> Passes:
         """One view, forward and backward."""

@@ -18,9 +18,8 @@ from bench.config import Count, EpochLength, NonNegative, ScalesWithEpochs
 from bench.contract import Passes
 from bench.engine.loop import Batch, Update
 from bench.models.encoder import ResNetEncoder
-from bench.models.resnet import Architecture
 from methods.parts.losses import divergence, trades
-from methods.parts.supervised import RECIPE, AdversarialConfig, AdversarialTraining
+from methods.parts.supervised import DIGITS, RECIPE, AdversarialConfig, AdversarialTraining
 
 
 class Start(StrEnum):
@@ -57,16 +56,7 @@ class TRADES(AdversarialTraining[TRADESConfig]):
     }
     PAPER = {"cifar10": TRADESConfig(), "cifar100": TRADESConfig()}
     # PGD-AT's; the budget chosen on the held-out slice (tests/studies/held_out.py --protocol own-1).
-    QUICK = {
-        "digits": TRADESConfig(
-            architecture=Architecture.SMALL,
-            epochs=20,
-            milestones=(15, 18),
-            eps=0.15,
-            crop_padding=1,
-            flip_probability=0.0,
-        )
-    }
+    QUICK = {"digits": TRADESConfig(**DIGITS, eps=0.15)}
 
     def passes(self) -> Passes:
         """The attack and the predictions it moves away from, and clean and perturbed images forward and backward."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Self
+from typing import Any, Self
 
 import torch
 from pydantic import model_validator
@@ -76,6 +77,21 @@ class MomentumContrastConfig(TrainingConfig):
                 "shrink batch_size"
             )
         return self
+
+
+DIGITS: Mapping[str, Any] = {
+    "architecture": Architecture.SMALL,
+    "epochs": 17,
+    "batch_size": 140,
+    "warmup_epochs": 1,
+    "bank_size": 280,
+    "momentum_encoder": 0.97,
+    "temperature": 0.5,
+    "crop_scale": (0.85, 1.0),
+    "blur_sigma": (0.1, 0.5),
+    "flip_probability": 0.0,
+}
+"""What both have on `digits` with the schedule `quick`."""
 
 
 class Branch(Projected):

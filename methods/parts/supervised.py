@@ -7,7 +7,7 @@ was released. So optimiser and schedule are each paper's own, network, augmentat
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -63,6 +63,15 @@ class AdversarialConfig(SupervisedConfig):
         """The budget."""
         return LinfPGD(self.eps, self.attack_steps, self.step_fraction * self.eps)
 
+
+DIGITS: Mapping[str, Any] = {
+    "architecture": Architecture.SMALL,
+    "epochs": 20,
+    "milestones": (15, 18),
+    "crop_padding": 1,
+    "flip_probability": 0.0,
+}
+"""What all of them have on `digits` with the schedule `quick`."""
 
 SupervisedConfigT = TypeVar("SupervisedConfigT", bound=SupervisedConfig)
 AdversarialConfigT = TypeVar("AdversarialConfigT", bound=AdversarialConfig)
