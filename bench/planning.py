@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.attacks.threats import AttackKind, AttackSpec
+from bench.attacks.threats import AttackKind, AttackSpec, check_classes
 from bench.budget import Trained, epochs_within
 from bench.closure import PROJECT_SOURCES, Sources, Target, closure
 from bench.config import MethodConfig, TrainingConfig
@@ -357,7 +357,7 @@ class _Planner:
         """The stage that scores the head under one attack."""
         data = subject.data
         recipe = {
-            "attack": spec.identity,
+            "attack": {name: value for name, value in spec.identity.items() if name != "eps"},
             "eps": spec.eps_for(data.profile),
             "seed": subject.seed,
             "images": data.fingerprint,
@@ -469,11 +469,8 @@ def _computed_in(precision: Precision) -> dict[str, str]:
 
 
 def _check_classes(protocol: Protocol, data: DataFacts) -> None:
-    if data.classes < 4 and any(spec.kind is AttackKind.AUTOATTACK for spec in protocol.attacks):
-        raise BenchError(
-            f"protocol '{protocol.name}' scores with AutoAttack, whose DLR loss needs at least 4 classes; "
-            f"'{data.ref.source}' has {data.classes}. Use data with 4 classes or more."
-        )
+    for spec in protocol.attacks:
+        check_classes(spec, data.classes)
 
 
 def _check_labels(chosen: _Chosen, pool: DataFacts) -> None:
