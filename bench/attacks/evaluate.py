@@ -21,7 +21,7 @@ from bench.engine.milestones import Milestones
 from bench.errors import StageError
 from bench.randomness import Randomness
 
-__all__ = ["AttackContext", "Classifier", "Target", "outcomes"]
+__all__ = ["AttackContext", "Classifier", "Target", "outcomes", "right"]
 
 ROUNDING = 1e-6
 """How far off float32 arithmetic may put each pixel value of an adversarial image."""
@@ -138,14 +138,23 @@ def _correct(target: Target, x: Tensor, spec: AttackSpec) -> Tensor:
     return torch.cat([_right(target, x[index], index, spec) for index in torch.split(everyone, spec.batch)])
 
 
-@torch.no_grad()
 def _right(target: Target, x: Tensor, index: Tensor, spec: AttackSpec) -> Tensor:
-    """Bool [B]: whether the largest logit of `x`, versions of the images at `index`, is the label's."""
-    logits = target.classifier(x)
+    """Bool [B]: whether `x`, versions of the images at `index`, are classified correctly."""
+    return right(target.classifier, x, target.y[index], spec)
+
+
+@torch.no_grad()
+def right(classifier: Classifier, x: Tensor, y: Tensor, spec: AttackSpec) -> Tensor:
+    """Bool [B]: whether the largest logit of `x`, [B, 3, H, W] in [0, 1], is that of the label `y`.
+
+    Raises:
+        StageError: if logits are not finite.
+    """
+    logits = classifier(x)
     if not logits.isfinite().all():
         raise StageError(f"the classifier's logits are not finite (before or after attack {spec.name}).")
-    right: Tensor = logits.argmax(1) == target.y[index]
-    return right
+    correct: Tensor = logits.argmax(1) == y
+    return correct
 
 
 def _check_ball(target: Target, index: Tensor, adversarial: Tensor, spec: AttackSpec) -> None:
