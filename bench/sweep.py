@@ -228,7 +228,8 @@ class Sweep(BaseModel):
     @property
     def _attack_options(self) -> list[str]:
         grids = {"norm": self.norm, "eps": self.eps, "steps": self.steps}
-        several = [f"attacks=({self.attacks})"] if self.attacks else []
+        names = f"({self.attacks})" if self.attacks and "," in self.attacks else self.attacks
+        several = [f"attacks={names}"] if names else []
         return several + [f"{name}=[{values}]" for name, values in grids.items() if values]
 
     def _attacked(self, protocol: Spec) -> Spec:

@@ -97,7 +97,7 @@ class AttackSpec:
         batch: images attacked together. AutoAttack's bits depend on it, so it is never adapted to the memory at hand.
         clip_start: whether a random start is clipped to [0, 1] before the first step.
         eps: radius of the ball, in units of [0, 1] pixels; None is the data set's, see `radius`.
-        step_size: absolute step size, in units of eps, in the place of `step_fraction`; None where that holds.
+        step_size: step size in units of [0, 1] pixels, instead of `step_fraction`; None where that holds.
         random_start: whether PGD starts at a random image of the ball, or at the image itself.
         parts: of AutoAttack; none of them means all four.
         version: settings of AutoAttack's parts.

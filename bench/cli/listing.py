@@ -1,4 +1,4 @@
-"""`bench list`: the methods, data sets and protocols there are, and all that is declared about one of them."""
+"""`bench list`: the methods, data sets, protocols and attacks there are, and all that is declared about one of them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
+    from bench.attacks.threats import AttackSpec
     from bench.config import MethodConfig
     from bench.contract import Method
     from bench.protocols.recipes import HeadRecipe, Protocol
@@ -26,6 +27,7 @@ class Kind(StrEnum):
     METHODS = "methods"
     DATASETS = "datasets"
     PROTOCOLS = "protocols"
+    ATTACKS = "attacks"
 
 
 def list_things(
@@ -33,7 +35,7 @@ def list_things(
     name: Annotated[str | None, typer.Argument(help="One of them, in full.", show_default=False)] = None,
     costs: Annotated[bool, typer.Option("--costs", help="Methods: the passes of every step, by data set.")] = False,
 ) -> None:
-    """List methods, data sets or protocols; with a name, every setting of it and where that comes from."""
+    """List methods, data sets, protocols or attacks; with a name, every setting of it and where that comes from."""
     from rich.console import Console
 
     from bench.errors import BenchError
@@ -273,6 +275,54 @@ def _protocol(protocol: Protocol) -> Iterator[RenderableType]:
     yield table
 
 
+# Attacks.
+
+
+def _attacks(name: str | None) -> Iterator[RenderableType]:
+    from bench.attacks.catalogue import ATTACK_SETS, ATTACKS, attack_of
+
+    if name is not None and name not in ATTACK_SETS:
+        yield from _attack(attack_of(name))
+        return
+    chosen = ATTACK_SETS.get(name, ()) if name else tuple(ATTACKS)
+    table = borderless("attack", "norm", "steps", "step / eps", "starts", "column")
+    for spec in (ATTACKS[one] for one in chosen):
+        table.add_row(*_attack_row(spec))
+    yield table
+    if name is None:
+        sets = borderless("set", "attacks")
+        for title, members in ATTACK_SETS.items():
+            sets.add_row(title, ", ".join(members))
+        yield sets
+        yield "\n[dim]--attacks takes names, sets, and transfer:CELL, which is PGD-20 on another finished cell.[/]"
+        yield "[dim]--norm, --eps and --steps change those that have them. What fills no column: bench show CELL[/]"
+
+
+def _attack_row(spec: AttackSpec) -> tuple[str, ...]:
+    from bench.attacks.threats import AttackKind
+
+    norm = spec.norm.label if spec.bounded else ""
+    fraction = f"{spec.step_fraction:g}" if spec.step_fraction else ""
+    starts = str(spec.restarts) if spec.kind is AttackKind.PGD and spec.random_start else ""
+    return spec.name, norm, str(spec.steps or ""), fraction, starts, spec.metric or ""
+
+
+def _attack(spec: AttackSpec) -> Iterator[RenderableType]:
+    from dataclasses import asdict
+
+    from rich.markup import escape
+
+    from bench.data.profiles import PROFILES
+
+    table = borderless("part", "value")
+    for part, value in asdict(spec).items():
+        table.add_row(part, escape(_data(value)))
+    if spec.bounded:
+        radii = {name: f"{spec.eps_for(profile):.4g}" for name, profile in PROFILES.items()}
+        table.add_row("eps by data set", escape(_data(radii)))
+    yield table
+
+
 def _data(value: object) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {_data(part)}" for name, part in value.items()) or "none"
@@ -285,4 +335,5 @@ LISTS: Mapping[Kind, Callable[[str | None], Iterator[RenderableType]]] = {
     Kind.METHODS: _methods,
     Kind.DATASETS: _datasets,
     Kind.PROTOCOLS: _protocols,
+    Kind.ATTACKS: _attacks,
 }
