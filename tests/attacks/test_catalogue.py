@@ -18,6 +18,7 @@ from bench.attacks.evaluate import AttackContext, outcomes
 from bench.attacks.foolboxes import foolbox_attack
 from bench.attacks.rounds import Target
 from bench.attacks.threats import AttackKind, AttackSpec, Metric, Norm
+from bench.closure import reached
 from bench.contract import Checkpoints, NoCheckpoints
 from bench.data.profiles import profile_of
 from bench.errors import BenchError
@@ -120,6 +121,19 @@ def test_radius_steps_and_step_size_on_cifar10(name: str, expected: tuple[object
     assert (spec.norm, eps, spec.steps, spec.step(eps)) == pytest.approx(expected)
 
 
+def test_a_step_size_may_be_absolute_so_that_it_stays_where_eps_changes() -> None:
+    spec = replace(ATTACKS["pgd20"], step_size=2 / 255)
+    assert [spec.step(eps) for eps in (8 / 255, 4 / 255)] == [2 / 255, 2 / 255]
+    assert [ATTACKS["pgd20"].step(eps) for eps in (8 / 255, 4 / 255)] == [2 / 255, 1 / 255]
+
+
+def test_a_restart_spares_those_that_fell_before(made: list[tuple[Target, Tensor, Tensor]]) -> None:
+    spec = next(one for one in SEARCHING if one.name == "pgd50-10")
+    robust = attacked(replace(spec, batch=24))
+    first, second = (len(index) for _, index, _ in made)
+    assert first == 24 > second >= robust.sum()
+
+
 @pytest.mark.parametrize(
     ("name", "kind", "settings"),
     [
@@ -178,3 +192,10 @@ def test_a_transferred_attack_moves_images_along_the_other_classifiers_gradient(
     loss = lambda one, x: cross_entropy(one(x), target.y[index])  # noqa: E731
     assert loss(other, adversarial) > loss(other, target.x[index])
     assert loss(model, adversarial) < loss(model, target.x[index])
+
+
+def test_another_attack_in_the_catalogue_or_another_data_set_leaves_finished_attacks_alone() -> None:
+    found = reached([("bench.stages.attack", "attack")])
+    assert "bench.attacks.foolboxes" in found
+    assert "bench.attacks.catalogue" not in found
+    assert not any("PROFILES" in statement.binds for statement in found["bench.data.profiles"])
