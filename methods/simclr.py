@@ -1,6 +1,7 @@
 """SimCLR (Chen et al., 2020), as NCP-ACL trains its stage 1: the undefended control.
 
-Recipe: NCP-ACL, appendix A.2.1, on solo-learn's implementation (solo-learn at 9187ea3).
+Recipe: NCP-ACL, appendix A.2.1, on solo-learn's implementation (solo-learn at 9187ea3). Its online classifier, which
+sees labels and detached features, is left out: no gradient of it reaches the encoder.
 """
 
 from __future__ import annotations
