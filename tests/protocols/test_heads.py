@@ -16,12 +16,12 @@ from bench.data.profiles import PROFILES, profile_of
 from bench.data.sources import DataSet
 from bench.data.views import HorizontalFlip, PaddedCrop, PadMode, pixels_of
 from bench.errors import BenchError, Interrupted, StageError
+from bench.protocols.fitting import augmentation_of
 from bench.protocols.heads import (
     Curve,
     FittedHead,
     HeadContext,
     LinearHeads,
-    augmentation_of,
     choose_rate,
     classifier_of,
     fit_head,
