@@ -345,8 +345,8 @@ ROBUSTSSL = (
             ),
         ),
         "RobustSSL's Vanilla_Finetuning (commit 19dc714): encoder and head by TRADES with beta 6, attack "
-        "from .001 N(0, 1) away; clean images through the clean batch norm and adversarial ones through the adversarial one, "
-        "which is scored, or a single one where the method has no more; zero-initialised head, rate .1, batch 128, "
+        "from .001 N(0, 1) away; clean images through the clean batch norm, adversarial ones through the one that is "
+        "scored, or a single one where the method has no more; zero-initialised head, rate .1, batch 128, "
         "divided by 10 at epochs 15 and 20 of 25 (ACL: 40 and 60 of 100; DynACL on STL-10: 10 and 20), weight decay "
         "2e-4. With its option test_frequency the best epoch on test images is scored; here, the last.",
     ),
