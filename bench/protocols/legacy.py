@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from bench.attacks.catalogue import attack_of
 from bench.attacks.threats import AUTOATTACK, CLEAN, PGD20, PGD20_SHORT_STEP, AttackSpec
 from bench.protocols.parts import (
     TRANSFER,
@@ -30,6 +31,8 @@ from bench.protocols.parts import (
     Start,
 )
 
+OF_LPAFT = "apgd-ce+apgd-t"
+"""The two attacks that DynACL's LPAFT.py:524 calls AutoAttack."""
 STANDARD = (CLEAN, PGD20, AUTOATTACK)
 SHORT_STEP = (CLEAN, PGD20_SHORT_STEP, AUTOATTACK)
 TRADES_ATTACK = InnerAttack(raises=Raises.DIVERGENCE, start=Start.GAUSSIAN)
@@ -221,9 +224,9 @@ _DYNACL_WHY = (
 )
 _LPAFT_WHY = (
     "DynACL's LPAFT.py:339-452 (commit 7d143db), which judges DynACL++: nn.Linear's default initialisation, Nesterov "
-    "momentum, rate .01 on CIFAR-10, .05 on CIFAR-100, .1 on STL-10. It reports two of AutoAttack's four attacks, an "
-    "upper bound of `aa`, which here is AutoAttack standard all the same. Its pseudo-labels and adversarial "
-    "fine-tuning are part of the method dynacl-pp. "
+    "momentum, rate .01 on CIFAR-10, .05 on CIFAR-100, .1 on STL-10. It reports two of AutoAttack's four attacks with "
+    "the settings of the constructor (LPAFT.py:524), an upper bound: here they have a score of their own, and `aa` is "
+    "AutoAttack standard. Its pseudo-labels and adversarial fine-tuning are part of the method dynacl-pp. "
 )
 
 DYNACL = (
@@ -248,11 +251,12 @@ DYNACL = (
         "follows the signs of rounding errors, and the zero head leaves the first batch unattacked. An encoder without "
         "a second batch norm (dynacl-pp's here) is fine-tuned on the one it has.",
     ),
-    Legacy("slf@dynacl-pp", _LPAFT, _LPAFT_WHY + "Encoder in eval, " + _DYNACL_WHY),
+    Legacy("slf@dynacl-pp", _LPAFT, _LPAFT_WHY + "Encoder in eval, " + _DYNACL_WHY, (*STANDARD, attack_of(OF_LPAFT))),
     Legacy(
         "alf@dynacl-pp",
         replace(_LPAFT, objective=Objective.ADVERSARIAL, inner=InnerAttack(steps=20)),
         _LPAFT_WHY + "The head is trained on PGD-20 images, the helper's default (LPAFT.py:385-386), " + _DYNACL_WHY,
+        (*STANDARD, attack_of(OF_LPAFT)),
     ),
 )
 
