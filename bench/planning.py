@@ -17,7 +17,7 @@ from bench.config import MethodConfig, TrainingConfig
 from bench.data.limits import Limit
 from bench.data.loading import NOT_HERE, DataFacts, corrupted_images, data_facts, training_facts
 from bench.data.profiles import DataProfile
-from bench.data.sources import parse_sources
+from bench.data.sources import parse_source, parse_sources
 from bench.errors import BenchError
 from bench.execution import Precision
 from bench.grammar import Spec, expand, parse_spec, parse_specs
@@ -145,7 +145,7 @@ class _Subject:
     @property
     def pool(self) -> str:
         """The source of the pre-training images: the one that the settings name, else the data set's own."""
-        return getattr(self.chosen.config, "pretrain_pool", None) or self.data.ref.source
+        return getattr(self.chosen.config, "pretrain_pool", None) or parse_source(self.data.ref.source).pool
 
     def task(self, protocol: Protocol, attack: str | None = None) -> Task:
         return Task(self.chosen.ref, self.data.ref, self.seed, protocol.name, attack)
@@ -536,7 +536,8 @@ def recipe_for(task: Task, profile: DataProfile) -> HeadRecipe:
     Raises:
         BenchError: if the protocol has no learning rate for the data set.
     """
-    return protocol_of(str(task.protocol)).recipe.settled(task.method.name, profile.name)
+    transfer = parse_source(task.data.source).pretrained_on is not None
+    return protocol_of(str(task.protocol)).recipe.settled(task.method.name, profile.name, transfer=transfer)
 
 
 def _head_passes(recipe: HeadRecipe) -> float:
