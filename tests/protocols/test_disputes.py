@@ -75,7 +75,8 @@ def on_digits(sweep: Sweep, folder: Path) -> Sweep:
         "seeds": 1,
         "out": folder / "runs",
     }
-    return Sweep.of(**{**sweep.model_dump(exclude_unset=True), "methods": methods, "protocols": sweep.protocol_names, **changes})
+    protocols = sweep.protocol_names  # Said, for the default depends on the schedule.
+    return Sweep.of(**{**sweep.model_dump(exclude_unset=True), "methods": methods, "protocols": protocols, **changes})
 
 
 def made_file(folder: Path) -> Path:
