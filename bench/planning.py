@@ -17,13 +17,13 @@ from bench.config import MethodConfig, TrainingConfig
 from bench.data.limits import Limit
 from bench.data.loading import NOT_HERE, DataFacts, corrupted_images, data_facts, training_facts
 from bench.data.profiles import DataProfile
-from bench.data.sources import parse_sources
+from bench.data.sources import parse_source, parse_sources
 from bench.errors import BenchError
 from bench.execution import Precision
 from bench.grammar import Spec, expand, parse_spec, parse_specs
 from bench.keys import digest
 from bench.plan import SURROGATE_ENCODER, SURROGATE_HEAD, Cell, DataRef, MethodRef, Plan, Seeds, Stage, StageKind, Task
-from bench.protocols.recipes import HeadInit, HeadRecipe, Objective, Protocol, protocol_of
+from bench.protocols.recipes import HeadInit, HeadRecipe, Protocol, Routes, protocol_of
 from bench.registry import MethodEntry, Registry, resolve
 from bench.store import Store
 from bench.surrogates import surrogate
@@ -145,7 +145,7 @@ class _Subject:
     @property
     def pool(self) -> str:
         """The source of the pre-training images: the one that the settings name, else the data set's own."""
-        return getattr(self.chosen.config, "pretrain_pool", None) or self.data.ref.source
+        return getattr(self.chosen.config, "pretrain_pool", None) or parse_source(self.data.ref.source).pool
 
     def task(self, protocol: Protocol, attack: str | None = None) -> Task:
         return Task(self.chosen.ref, self.data.ref, self.seed, protocol.name, attack)
@@ -259,6 +259,7 @@ class _Planner:
         chosen, data = subject.chosen, subject.data
         _check_classes(protocol, data)
         _check_head(protocol, chosen, data)
+        _check_routes(protocol, chosen)
         head = self.head(subject, protocol, pretrain)
         upstream = {"encoder": pretrain, "head": head}
         pool = self.pool(subject)
@@ -335,18 +336,21 @@ class _Planner:
         return list(found.values())
 
     def head(self, subject: _Subject, protocol: Protocol, pretrain: str) -> str:
-        """The stage that fits the protocol's head, after the one that lends its rate."""
-        data, recipe, upstream = subject.data, protocol.recipe, {"encoder": pretrain}
+        """The stage that fits the protocol's head, after those that lend it rate or start."""
+        data, upstream = subject.data, {"encoder": pretrain}
+        recipe = recipe_for(subject.task(protocol), data.profile)
         if recipe.rate_from:
             upstream["rate"] = self.head(subject, protocol_of(recipe.rate_from), pretrain)
-        settings = asdict(recipe)
+        if recipe.init_from:
+            upstream["start"] = self.head(subject, protocol_of(recipe.init_from), pretrain)
+        settings = recipe.identity
         if settings.pop("rate_by_dataset"):
             settings["rate"] = recipe.rate_for(data.profile.name)
         full = {
             "recipe": settings,
             "cached": recipe.cacheable,
             "profile": data.profile.name,
-            "eps": data.profile.eps if recipe.objective is Objective.ADVERSARIAL else None,
+            "eps": data.profile.eps if recipe.attacks else None,
             "seed": subject.seed,
             "images": data.fingerprint,
             "source": self.code[StageKind.HEAD],
@@ -514,13 +518,34 @@ def _check_head(protocol: Protocol, chosen: _Chosen, data: DataFacts) -> None:
         )
 
 
+def _check_routes(protocol: Protocol, chosen: _Chosen) -> None:
+    """See that the encoder has the batch-norm routes that the protocol trains."""
+    if protocol.recipe.routes is not Routes.DUAL:
+        return
+    import torch
+
+    from bench.protocols.finetuning import check_routes
+
+    with _blamed(chosen.entry), torch.random.fork_rng():
+        check_routes(chosen.method.encoder(chosen.profile), protocol.recipe, f"'{chosen.label}'")
+
+
+def recipe_for(task: Task, profile: DataProfile) -> HeadRecipe:
+    """How the head of a task is fitted: its protocol's recipe, settled for its method and data.
+
+    Raises:
+        BenchError: if the protocol has no learning rate for the data set.
+    """
+    transfer = parse_source(task.data.source).pretrained_on is not None
+    return protocol_of(str(task.protocol)).recipe.settled(task.method.name, profile.name, transfer=transfer)
+
+
 def _head_passes(recipe: HeadRecipe) -> float:
     if recipe.init is HeadInit.OWN:
         return 0.0
     if recipe.cacheable:
         return 2.0
-    attack = 2 * recipe.inner.steps if recipe.objective is Objective.ADVERSARIAL else 0
-    return float(recipe.epochs * (1 + attack))
+    return recipe.epochs * recipe.passes
 
 
 def _attack_passes(spec: AttackSpec) -> float:

@@ -245,7 +245,7 @@ def _protocols(name: str | None) -> Iterator[RenderableType]:
     if name is not None:
         yield from _protocol(protocol_of(name))
         return
-    table = borderless("protocol", "head trained on", "its rate", "encoder", "metrics", "whose")
+    table = borderless("protocol", "trained on", "its rate", "encoder", "metrics", "whose")
     for protocol in PROTOCOLS.values():
         table.add_row(*_protocol_row(protocol))
     yield table
@@ -256,7 +256,12 @@ def _protocols(name: str | None) -> Iterator[RenderableType]:
 def _protocol_row(protocol: Protocol) -> tuple[str, ...]:
     recipe = protocol.recipe
     metrics = ", ".join(attack.metric or attack.name for attack in protocol.attacks)
-    return protocol.name, *_training_of(recipe), str(recipe.encoder_mode), metrics, _origin(protocol)
+    return protocol.name, *_training_of(recipe), _encoder_in(recipe), metrics, _origin(protocol)
+
+
+def _encoder_in(recipe: HeadRecipe) -> str:
+    """What happens to the encoder meanwhile."""
+    return f"trained, {recipe.encoder_mode}" if recipe.scope == "all" else str(recipe.encoder_mode)
 
 
 def _training_of(recipe: HeadRecipe) -> tuple[str, str]:

@@ -12,6 +12,8 @@ from typer.core import TyperCommand
 import bench
 from bench.cli.check import EXAMPLES as CHECK_EXAMPLES
 from bench.cli.check import check
+from bench.cli.disputes import EXAMPLES as DISPUTES_EXAMPLES
+from bench.cli.disputes import disputes
 from bench.cli.doctor import doctor
 from bench.cli.evaluate import EXAMPLES as EVALUATE_EXAMPLES
 from bench.cli.evaluate import evaluate
@@ -134,6 +136,7 @@ add("why", takes_sweep(why))
 add("evaluate", evaluate, EVALUATE_EXAMPLES)
 add("export", export, EXPORT_EXAMPLES)
 add("list", list_things)
+add("disputes", disputes, DISPUTES_EXAMPLES)
 add("check", check, CHECK_EXAMPLES)
 add("new", new, NEW_EXAMPLES)
 add("perf", perf)
