@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from bench.attacks.classifier import Classifier
 from bench.attacks.evaluate import AttackContext, outcomes
-from bench.attacks.pgd import gradient
+from bench.attacks.pgd import gradient, uniform_start
 from bench.attacks.threats import AttackSpec
 from bench.contract import LabelledImages
 from bench.data.views import pixels_of
@@ -95,6 +95,11 @@ class Subject:
         logits: Tensor = self.classifier(x)
         return logits
 
+    def start(self, index: Tensor, number: int) -> Tensor:
+        """Random images of the ball around the test images at `index`, the batch of this number: [B, 3, H, W]."""
+        draw = self.context.randomness.generator("audit-start", step=number, device=self.context.device)
+        return uniform_start(self.x[index], self.eps, draw, clip=True)
+
     def right(self, x: Tensor) -> Tensor:
         """Bool [N] on the CPU: whether each of N versions of the test images is classified correctly."""
         found = [self.logits(x[index]).argmax(1) == self.y[index] for index in self.batches()]
@@ -139,7 +144,12 @@ def difference(stronger: Tensor, weaker: Tensor, detail: str = "") -> Reading:
 
 def share(flags: Tensor, detail: str = "") -> Reading:
     """Per cent of images that are flagged; chance explains two of them."""
-    return Reading(100 * int(flags.sum()) / len(flags), 100 * IMAGES / len(flags), detail)
+    return Reading(percent(flags), 100 * IMAGES / len(flags), detail)
+
+
+def percent(flags: Tensor) -> float:
+    """The share of images that are flagged, 0 to 100."""
+    return 100 * int(flags.sum()) / len(flags)
 
 
 def listed(flags: Tensor, shown: int = 8) -> str:
@@ -161,6 +171,11 @@ def input_gradient(subject: Subject, loss: Loss, x: Tensor, y: Tensor) -> Tensor
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Logits [B, C] and labels [B] to a scalar that attacks raise."""
+
+
+def losses(logits: Tensor, y: Tensor) -> Tensor:
+    """The cross-entropy of each image, [B]."""
+    return functional.cross_entropy(logits, y, reduction="none")
 
 
 def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
