@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import combinations, pairwise
+from enum import IntEnum
+from itertools import pairwise, permutations
 
 import torch
 from torch import Tensor
 
+from bench.attacks.catalogue import ATTACKS
 from bench.attacks.pgd import LinfPGD, ascend
-from bench.attacks.threats import PGD20, AttackKind, AttackSpec
+from bench.attacks.threats import PGD20, AttackKind
 from bench.gates.subject import Outcome, Subject, cross_entropy, difference, listed, losses, percent, share
 from bench.gates.verdicts import NotRun, Reading
 
-FGSM = replace(PGD20, name="fgsm", steps=1, step_fraction=1.0, random_start=False)
 PGD100, PGD200 = (replace(PGD20, name=f"pgd{steps}", steps=steps) for steps in (100, 200))
 LEVELS = (1, 2, 4, 8, 12, 16, 24, 32, 64, 128)
 STEPS = (1, 5, 10, 20, 50, 100, 200)
@@ -23,20 +24,37 @@ RESTARTS = 10
 DIVISORS = (16, 8, 4, 2)
 
 
-def effort(spec: AttackSpec) -> int:
-    """How much an attack tries: nothing, one step, many, an ensemble."""
+class Effort(IntEnum):
+    """How much an attack tries, as far as attacks can be ordered by what they are."""
+
+    NONE = 0
+    ONE_STEP = 1
+    MANY_STEPS = 2
+    ENSEMBLE = 3
+
+
+def effort(outcome: Outcome, subject: Subject) -> Effort | None:
+    """The effort of an attack inside the subject's ball; None of one that looks elsewhere, or for something else."""
+    spec = outcome.spec
+    if spec.kind is AttackKind.CLEAN:
+        return Effort.NONE
+    if spec.norm is not subject.norm or outcome.eps != subject.eps:
+        return None
     if spec.kind is AttackKind.PGD:
-        return 1 if spec.steps == 1 else 2
-    return {AttackKind.CLEAN: 0, AttackKind.AUTOATTACK: 3}[spec.kind]
+        return Effort.ONE_STEP if spec.steps == 1 else Effort.MANY_STEPS
+    if spec.kind is AttackKind.AUTOATTACK:
+        return Effort.MANY_STEPS if spec.parts else Effort.ENSEMBLE
+    return None
 
 
 def strength(subject: Subject) -> Reading:
     """O1: the largest excess of a stronger attack's accuracy over a weaker one's, in points."""
-    ordered = sorted(subject.outcomes.values(), key=lambda outcome: effort(outcome.spec))
-    pairs = [pair for pair in combinations(ordered, 2) if effort(pair[0].spec) < effort(pair[1].spec)]
-    if not pairs:
+    ordered = [(level, one) for one in subject.outcomes.values() if (level := effort(one, subject)) is not None]
+    readings = [
+        _excess(stronger, weaker) for (less, weaker), (more, stronger) in permutations(ordered, 2) if less < more
+    ]
+    if not readings:
         raise NotRun("the protocol has a single attack")
-    readings = [_excess(stronger, weaker) for weaker, stronger in pairs]
     return max(readings, key=lambda reading: reading.number - reading.noise)
 
 
@@ -62,15 +80,14 @@ def _union(attacks: dict[str, Tensor]) -> str:
 
 def pgd_against_autoattack(subject: Subject) -> Reading:
     """O8: by how many points accuracy under PGD-20 exceeds that under AutoAttack."""
-    pgd = [outcome for outcome in subject.outcomes.values() if effort(outcome.spec) == 2]
-    if not pgd:
-        raise NotRun("the protocol has no PGD")
-    return difference(pgd[0].correct, subject.named("autoattack"), f"{pgd[0].spec.name} against autoattack")
+    pgd = subject.first(lambda one: one.spec.kind is AttackKind.PGD and effort(one, subject) is Effort.MANY_STEPS)
+    whole = subject.first(lambda one: effort(one, subject) is Effort.ENSEMBLE)
+    return difference(pgd.correct, whole.correct, f"{pgd.spec.name} against {whole.spec.name}")
 
 
 def iterations(subject: Subject) -> Reading:
     """O3: by how many points accuracy under PGD-20 exceeds that under FGSM."""
-    return difference(subject.under(PGD20, "O3"), subject.under(FGSM, "O3"))
+    return difference(subject.under(PGD20, "O3"), subject.under(ATTACKS["fgsm"], "O3"))
 
 
 def rises(subject: Subject) -> Reading:
@@ -87,7 +104,7 @@ def rises(subject: Subject) -> Reading:
 
 
 def ladder(subject: Subject) -> Reading:
-    """O4: the largest rise of accuracy under PGD-20 from one radius to the next, in points; 0 is the images as they are.
+    """O4: the largest rise of accuracy under PGD-20 from one radius to the next, in points; 0 leaves images as they are.
 
     Step and start are scaled with the radius. Radii: 0, 1, 2, 4, 8, 12, 16, 24, 32, 64 and 128 of 255.
     """
