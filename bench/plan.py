@@ -36,6 +36,8 @@ class StageKind(StrEnum):
     PRETRAIN = "pretrain"
     HEAD = "head"
     ATTACK = "attack"
+    AUDIT = "audit"
+    """The gates that a scored classifier passes through."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ class Task:
         seed: of this stage.
         protocol: name, for a head or an attack.
         attack: name within the protocol, for an attack.
+        gates: names, for an audit.
     """
 
     method: MethodRef
@@ -97,6 +100,7 @@ class Task:
     seed: int
     protocol: str | None = None
     attack: str | None = None
+    gates: tuple[str, ...] = ()
 
     @property
     def what(self) -> dict[str, Any]:
@@ -107,6 +111,7 @@ class Task:
             "seed": self.seed,
             "protocol": self.protocol,
             "attack": self.attack,
+            **({"gates": list(self.gates)} if self.gates else {}),
         }
 
 
@@ -158,6 +163,7 @@ class Cell:
         facts: further columns of the row that are known before anything runs.
         pretrain, head: keys of its stages.
         attacks: attack name -> key.
+        audit: key of the gates that are part of every evaluation.
     """
 
     label: str
@@ -170,6 +176,7 @@ class Cell:
     head: str
     attacks: Mapping[str, str]
     facts: Mapping[str, Any]
+    audit: str | None = None
 
     @cached_property
     def key(self) -> str:
@@ -188,7 +195,7 @@ class Cell:
     @property
     def stages(self) -> tuple[str, ...]:
         """Keys of its own stages, in order; upstreams of the pre-training are reached through the plan."""
-        return (self.pretrain, self.head, *self.attacks.values())
+        return (self.pretrain, self.head, *self.attacks.values(), *([self.audit] if self.audit else []))
 
     @property
     def name(self) -> str:
