@@ -33,6 +33,8 @@ class StageKind(StrEnum):
     PRETRAIN = "pretrain"
     HEAD = "head"
     ATTACK = "attack"
+    AUDIT = "audit"
+    """The gates that a scored classifier passes through."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ class Task:
         seed: of this stage.
         protocol: name, for a head or an attack.
         attack: name within the protocol, for an attack.
+        gates: names, for an audit.
     """
 
     method: MethodRef
@@ -94,6 +97,7 @@ class Task:
     seed: int
     protocol: str | None = None
     attack: str | None = None
+    gates: tuple[str, ...] = ()
 
     @property
     def what(self) -> dict[str, Any]:
@@ -104,6 +108,7 @@ class Task:
             "seed": self.seed,
             "protocol": self.protocol,
             "attack": self.attack,
+            **({"gates": list(self.gates)} if self.gates else {}),
         }
 
 
@@ -155,6 +160,7 @@ class Cell:
         facts: further columns of the row that are known before anything runs.
         pretrain, head: keys of its stages.
         attacks: attack name -> key.
+        audit: key of the gates that are part of every evaluation.
     """
 
     label: str
@@ -167,6 +173,7 @@ class Cell:
     head: str
     attacks: Mapping[str, str]
     facts: Mapping[str, Any]
+    audit: str | None = None
 
     @cached_property
     def key(self) -> str:
@@ -185,7 +192,7 @@ class Cell:
     @property
     def stages(self) -> tuple[str, ...]:
         """Keys of its own stages, in order; upstreams of the pre-training are reached through the plan."""
-        return (self.pretrain, self.head, *self.attacks.values())
+        return (self.pretrain, self.head, *self.attacks.values(), *([self.audit] if self.audit else []))
 
     @property
     def name(self) -> str:

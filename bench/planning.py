@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 AUTOATTACK_PASSES = 4000
 """Forward passes that AutoAttack standard spends on a test image, on average: an estimate for plans alone."""
+AUDIT_PASSES = 30
+"""The same of the gates that are part of every evaluation."""
 
 
 def plan_of(sweep: Sweep, *, download: bool = False, registry: Registry | None = None) -> Plan:
@@ -55,6 +57,29 @@ def plan_of(sweep: Sweep, *, download: bool = False, registry: Registry | None =
             for seed in sweep.seeds:
                 planner.add_cells(_Subject(method, data, seed), protocols)
     return Plan(tuple(planner.cells.values()), planner.stages)
+
+
+OUTCOME = "outcome."
+"""Marks an audit's upstreams that are attacks."""
+
+
+def outcomes_of(attacks: Mapping[str, str]) -> dict[str, str]:
+    """The keys of attacks as upstreams of an audit."""
+    return {OUTCOME + name: key for name, key in attacks.items()}
+
+
+def audit_recipe(gates: Sequence[str], protocol: Protocol, eps: float, seed: int, images: str) -> dict[str, Any]:
+    """What the verdicts of some gates depend on, the source of their code and the number of threads left aside.
+
+    Args:
+        gates: names.
+        protocol: by which the classifier was scored.
+        eps: radius of the ball, in units of [0, 1] pixels.
+        seed: of what the gates draw.
+        images: fingerprint of the evaluation data.
+    """
+    facts = {"eps": eps, "seed": seed, "images": images, "encoder_mode": str(protocol.recipe.encoder_mode)}
+    return {"gates": list(gates), **facts, **_computed_in(protocol.precision)}
 
 
 def source_of(kind: StageKind, entry: MethodEntry) -> dict[str, str]:
@@ -182,7 +207,14 @@ class _Planner:
     @cached_property
     def code(self) -> Mapping[StageKind, Mapping[str, str]]:
         """Source of the stages whose code no method has a part in."""
-        return {kind: _stage_source(kind) for kind in (StageKind.HEAD, StageKind.ATTACK)}
+        return {kind: _stage_source(kind) for kind in StageKind if kind is not StageKind.PRETRAIN}
+
+    @cached_property
+    def gates(self) -> tuple[str, ...]:
+        """Names of those that are part of every evaluation."""
+        from bench.gates.table import cheap
+
+        return cheap()
 
     def asked(self, spec: Spec, profile: DataProfile) -> _Chosen:
         """A method as the sweep asks for it: in its precision, within its budget."""
@@ -258,6 +290,7 @@ class _Planner:
         head = self.head(subject, protocol, pretrain)
         upstream = {"encoder": pretrain, "head": head}
         pool = self.pool(subject)
+        attacks = {spec.name: self.attack(subject, protocol, spec, upstream) for spec in protocol.attacks}
         return Cell(
             label=chosen.label,
             method=chosen.ref,
@@ -267,8 +300,9 @@ class _Planner:
             protocol=protocol.name,
             pretrain=pretrain,
             head=head,
-            attacks={spec.name: self.attack(subject, protocol, spec, upstream) for spec in protocol.attacks},
+            attacks=attacks,
             facts=self.facts(chosen, data, pool, protocol),
+            audit=self.audit(subject, protocol, {**upstream, **outcomes_of(attacks)}),
         )
 
     def pretraining(self, subject: _Subject, needed_by: tuple[str, ...] = ()) -> str:
@@ -366,6 +400,15 @@ class _Planner:
         }
         label, task = f"{subject.label} {protocol.name} {spec.name}", subject.task(protocol, spec.name)
         return self.add(StageKind.ATTACK, label, task, recipe, upstream, _attack_passes(spec) * data.test_images)
+
+    def audit(self, subject: _Subject, protocol: Protocol, upstream: Mapping[str, str]) -> str:
+        """The stage that sends the scored classifier through the gates of every evaluation."""
+        data = subject.data
+        task = replace(subject.task(protocol), gates=self.gates)
+        recipe = audit_recipe(self.gates, protocol, data.profile.eps, subject.seed, data.fingerprint)
+        recipe["source"] = self.code[StageKind.AUDIT]
+        label = f"{subject.label} {protocol.name} gates"
+        return self.add(StageKind.AUDIT, label, task, recipe, upstream, AUDIT_PASSES * data.test_images)
 
     def add(
         self,

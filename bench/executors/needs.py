@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.executors.work import method_of
+from bench.gates.subject import BATCH
 from bench.models.resnet import Architecture
 from bench.plan import Plan, Stage, StageKind
 from bench.protocols.recipes import protocol_of
@@ -85,5 +86,7 @@ def _batch(stage: Stage) -> float | None:
             return batch * max(1, passes.backward) if passes and batch else None
         case StageKind.HEAD:
             return protocol_of(str(task.protocol)).recipe.batch
+        case StageKind.AUDIT:
+            return BATCH
         case StageKind.ATTACK:
             return protocol_of(str(task.protocol)).attack(str(task.attack)).batch

@@ -20,6 +20,7 @@ FILES: Mapping[StageKind, str] = {
     StageKind.PRETRAIN: "encoder.safetensors",
     StageKind.HEAD: "head.safetensors",
     StageKind.ATTACK: OUTCOMES,
+    StageKind.AUDIT: "numbers.safetensors",
 }
 """The file of each kind of stage."""
 HISTORY = "history.json"

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from bench import __version__
 from bench.executors.events import Event, StageState
+from bench.gates.verdicts import Result, overall
 from bench.keys import canonical
 from bench.plan import Cell, Plan
 from bench.provenance import commit
@@ -68,6 +69,7 @@ def row_of(cell: Cell, plan: Plan, store: Store, events: Sequence[Event]) -> Row
         **_metrics(cell, records),
         **_head(cell, records),
         **_costs(cell, records),
+        **_gates(cell, records),
     )
 
 
@@ -119,6 +121,20 @@ def _costs(cell: Cell, records: Records) -> Columns:
     if cell.pretrain in records:  # Heads and attacks run eagerly.
         columns["context_execution"] = records[cell.pretrain]["context"].get("execution")
     return columns
+
+
+def _gates(cell: Cell, records: Records) -> Columns:
+    """What the gates of every evaluation say."""
+    if cell.audit is None or cell.audit not in records:
+        return {}
+    return gate_columns({cell.audit: records[cell.audit]})
+
+
+def gate_columns(records: Records) -> Columns:
+    """The columns that the gates fill, from the audits that measured them, the newest last."""
+    gates = {name: facts for record in records.values() for name, facts in record["result"]["gates"].items()}
+    gravest = overall(Result.of(name, facts) for name, facts in gates.items())
+    return {"audits": canonical(list(records)), "gates": canonical(gates), "gate_verdict": gravest}
 
 
 def _warnings(cell: Cell, plan: Plan, store: Store, records: Records) -> list[str]:

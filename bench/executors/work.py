@@ -29,12 +29,13 @@ from bench.executors.tensorboard import event_log, log_folder
 from bench.history import doubts
 from bench.keys import canonical, changed
 from bench.plan import MethodRef, Stage, StageKind
-from bench.planning import source_of
+from bench.planning import OUTCOME, source_of
 from bench.protocols.heads import FittedHead
 from bench.protocols.recipes import protocol_of
 from bench.provenance import context
 from bench.registry import Registry
 from bench.stages.attack import attack
+from bench.stages.audit import Scored, audit, numbers
 from bench.stages.head import head
 from bench.stages.pretrain import pretrain
 from bench.store import CORRECT, Store
@@ -260,6 +261,26 @@ def _attack(job: Job, store: Store, bench: Bench) -> Compute:
     return compute
 
 
+def _audit(job: Job, store: Store, bench: Bench) -> Compute:
+    stage, task, site = job.stage, job.stage.task, bench.site
+    data = loading.data_set(task.data, site.data_dir).to(site.device)
+    encoder = load_encoder(store, stage.upstream["encoder"], task.method, site.device)
+    fitted = load_head(store, stage.upstream["head"])
+    kept = stored(store, stage.upstream["encoder"], StageKind.PRETRAIN)
+    outcomes = {
+        name.removeprefix(OUTCOME): stored(store, key, StageKind.ATTACK)[CORRECT]
+        for name, key in stage.upstream.items()
+        if name.startswith(OUTCOME)
+    }
+
+    def compute() -> Product:
+        scored = Scored(encoder, fitted, kept, protocol_of(str(task.protocol)), outcomes)
+        results = audit(scored, data.test, data.profile.eps, task.seed, task.gates, bench.report)
+        return Product({"numbers": numbers(results)}, {"gates": {one.gate: one.facts for one in results}})
+
+    return compute
+
+
 def _keeper(stage: Stage, store: Store, bench: Bench, history: list[Any], what: str, *, waits: bool = False) -> Keeper:
     site = bench.site
     execution = execution_of(stage, site)
@@ -277,6 +298,7 @@ _PREPARE: Mapping[StageKind, Callable[[Job, Store, Bench], Compute]] = {
     StageKind.PRETRAIN: _pretrain,
     StageKind.HEAD: _head,
     StageKind.ATTACK: _attack,
+    StageKind.AUDIT: _audit,
 }
 
 

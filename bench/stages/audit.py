@@ -1,0 +1,78 @@
+"""The gates that an encoder with its head passes through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bench.attacks.evaluate import AttackContext
+from bench.contract import Encoder, LabelledImages, Report
+from bench.gates.subject import Outcome, Subject
+from bench.gates.table import verdicts
+from bench.gates.verdicts import Result
+from bench.protocols.heads import FittedHead, classifier_of
+from bench.protocols.recipes import EncoderMode, Protocol
+from bench.randomness import Randomness
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """What was scored, as the store has it.
+
+    Attributes:
+        encoder, head: the classifier.
+        stored: the encoder's tensors by name, as its pre-training left them.
+        protocol: by which it was scored.
+        outcomes: attack of the protocol to bool [N], whether an image stayed correct.
+    """
+
+    encoder: Encoder
+    head: FittedHead
+    stored: Mapping[str, Tensor]
+    protocol: Protocol
+    outcomes: Mapping[str, Tensor]
+
+
+def audit(
+    scored: Scored, images: LabelledImages, eps: float, seed: int, gates: Iterable[str], report: Report
+) -> tuple[Result, ...]:
+    """The verdicts of some gates.
+
+    Args:
+        scored: whom they judge.
+        images: the N test images.
+        eps: radius of the ball, in units of [0, 1] pixels.
+        seed: of what the gates draw.
+        gates: names.
+        report: progress.
+    """
+    context = AttackContext(Randomness(seed, "audit"), images.pixels.device, report)
+    subject, names, results = subject_of(scored, images, eps, context), tuple(gates), list[Result]()
+    for result in verdicts(subject, names):
+        results.append(result)
+        report(len(results), len(names), f"gate {result.gate}: {result.verdict}")
+    return tuple(results)
+
+
+def subject_of(scored: Scored, images: LabelledImages, eps: float, context: AttackContext) -> Subject:
+    """The classifier as the gates see it; buffers that the protocol's head lets drift are declared."""
+    protocol, head = scored.protocol, scored.head
+    drifts = protocol.recipe.encoder_mode is EncoderMode.TRAIN
+    return Subject(
+        classifier_of(scored.encoder, head).to(context.device),
+        images,
+        eps,
+        context,
+        {name: Outcome(protocol.attack(name), correct) for name, correct in scored.outcomes.items()},
+        scored.stored,
+        frozenset(head.encoder_state or ()) if drifts else frozenset(),
+        precision=protocol.precision,
+    )
+
+
+def numbers(results: Iterable[Result]) -> Tensor:
+    """The numbers of some verdicts, float64; NaN where nothing was measured."""
+    return torch.tensor([float("nan") if one.number is None else one.number for one in results], dtype=torch.float64)
