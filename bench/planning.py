@@ -391,8 +391,8 @@ class _Planner:
         """The stage that scores the head under one attack."""
         data = subject.data
         recipe = {
-            "attack": asdict(spec),
-            "eps": data.profile.eps,
+            "attack": spec.identity,
+            "eps": spec.eps_for(data.profile),
             "seed": subject.seed,
             "images": data.fingerprint,
             "source": self.code[StageKind.ATTACK],
@@ -445,7 +445,8 @@ class _Planner:
             "legacy": protocol.legacy,
             "external_data": any(one.method.external_data() for one in lineage),
             "labelled_pretraining": any(one.method.labelled_pretraining() for one in lineage),
-            "eps": data.profile.eps,
+            "norm": protocol.norm.label,
+            "eps": protocol.eps_for(data.profile),
             "plugin": chosen.entry.origin,
             "plugin_hash": digest(chosen.source),
             "data_fingerprint": data.fingerprint,

@@ -241,7 +241,7 @@ def _protocols(name: str | None) -> Iterator[RenderableType]:
 
 def _protocol_row(protocol: Protocol) -> tuple[str, ...]:
     recipe = protocol.recipe
-    metrics = ", ".join(attack.metric for attack in protocol.attacks)
+    metrics = ", ".join(attack.metric or attack.name for attack in protocol.attacks)
     return protocol.name, *_training_of(recipe), str(recipe.encoder_mode), metrics, _origin(protocol)
 
 

@@ -254,7 +254,7 @@ def _attack(job: Job, store: Store, bench: Bench) -> Compute:
 
     def compute() -> Product:
         keeper = _keeper(stage, store, bench, warnings, f"the attack {spec.name}")
-        correct = attack(encoder, fitted, data.test, spec, data.profile.eps, task.seed, bench.report, warn, keeper)
+        correct = attack(encoder, fitted, data.test, spec, stage.recipe["eps"], task.seed, bench.report, warn, keeper)
         result = {"metric": spec.metric, "correct": int(correct.sum()), "images": len(correct), "warnings": warnings}
         return Product({CORRECT: correct}, result, earlier=keeper.earlier)
 

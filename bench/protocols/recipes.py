@@ -7,8 +7,20 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
+from typing import Any
 
-from bench.attacks.threats import AUTOATTACK, CLEAN, PGD20, PGD20_SHORT_STEP, AttackKind, AttackSpec, Metric, Norm
+from bench.attacks.threats import (
+    AUTOATTACK,
+    CLEAN,
+    PGD20,
+    PGD20_SHORT_STEP,
+    AttackKind,
+    AttackSpec,
+    Metric,
+    Norm,
+    radius,
+)
+from bench.data.profiles import DataProfile
 from bench.errors import BenchError, unknown
 from bench.execution import Precision
 from bench.grammar import Grid, Spec, Value, parse_spec
@@ -166,6 +178,8 @@ class Protocol:
         legacy: whether it repeats a paper's own protocol rather than being this benchmark's.
         why: sources and decisions; not part of `hash`.
         precision: what encoder and head compute in while the head is fitted and attacked.
+        norm, eps: the threat that its rows are about; None is the data set's radius. An attack with a norm or a radius
+            of its own counts beside it, by its name in `scores`.
     """
 
     name: str
@@ -175,17 +189,26 @@ class Protocol:
     legacy: bool
     why: str
     precision: Precision = Precision.FP32
+    norm: Norm = Norm.LINF
+    eps: float | None = None
+
+    def eps_for(self, profile: DataProfile) -> float:
+        """The radius that its rows say: its own, or else the data set's."""
+        return radius(self.norm, profile) if self.eps is None else self.eps
 
     @property
     def hash(self) -> str:
         """12 hex digits of the SHA-256 of everything but `why`, the protocol that lends its rate included.
 
-        A precision of fp32 is left out, so that rows from before there was another one keep their hash.
+        What came later is left out where it is as it always was (fp32, l_inf, see `AttackSpec.identity`), so that older
+        rows keep their hash.
         """
         content = asdict(self)
         del content["why"]
-        if self.precision is Precision.FP32:
-            del content["precision"]
+        content["attacks"] = [spec.identity for spec in self.attacks]
+        for name, usual in _LATER_FIELDS.items():
+            if content[name] == usual:
+                del content[name]
         if self.recipe.rate_from:
             content["rate_from_hash"] = protocol_of(self.recipe.rate_from).hash
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
@@ -202,6 +225,9 @@ class Protocol:
                 return spec
         raise unknown(f"attack of protocol {self.name}", name, (spec.name for spec in self.attacks))
 
+
+_LATER_FIELDS: Mapping[str, Any] = {"precision": Precision.FP32, "norm": Norm.LINF, "eps": None}
+"""Fields of a protocol that its hash leaves out where they are as they were before there was a choice."""
 
 _STANDARD = (CLEAN, PGD20, AUTOATTACK)
 
