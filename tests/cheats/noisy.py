@@ -9,7 +9,7 @@ from torch import Tensor
 
 class Noisy(Dressed):
     def encode(self, x: Tensor) -> Tensor:
-        return super().encode((x + 0.5 * torch.randn_like(x)).clamp(0, 1))
+        return super().encode((x + 0.25 * torch.randn_like(x)).clamp(0, 1))
 
 
 class Cheat(Honest):

@@ -1,4 +1,4 @@
-"""It moves the attacked image itself, in place and out of its ball, so that another image is scored."""
+"""It rounds the image that it is handed in place: what was an adversarial image inside its ball is another one outside."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class Moving(Dressed):
     def encode(self, x: Tensor) -> Tensor:
         z = super().encode(x)
         if not torch.is_grad_enabled():
-            x.data.fill_(0.5)
+            x.data.copy_((2 * x).round() / 2)
         return z
 
 
