@@ -63,9 +63,10 @@ OUTCOME = "outcome."
 """Marks an audit's upstreams that are attacks."""
 
 
-def outcomes_of(attacks: Mapping[str, str]) -> dict[str, str]:
-    """The keys of attacks as upstreams of an audit."""
-    return {OUTCOME + name: key for name, key in attacks.items()}
+def outcomes_of(protocol: Protocol, attacks: Mapping[str, str]) -> dict[str, str]:
+    """The keys of those attacks as upstreams of an audit whose outcomes are of the test images, one each."""
+    corruptions = {spec.name for spec in protocol.attacks if spec.kind is AttackKind.CORRUPTION}
+    return {OUTCOME + name: key for name, key in attacks.items() if name not in corruptions}
 
 
 def audit_recipe(gates: Sequence[str], protocol: Protocol, eps: float, seed: int, images: str) -> dict[str, Any]:
@@ -302,7 +303,7 @@ class _Planner:
             head=head,
             attacks=attacks,
             facts=self.facts(chosen, data, pool, protocol),
-            audit=self.audit(subject, protocol, {**upstream, **outcomes_of(attacks)}),
+            audit=self.audit(subject, protocol, {**upstream, **outcomes_of(protocol, attacks)}),
         )
 
     def pretraining(self, subject: _Subject, needed_by: tuple[str, ...] = ()) -> str:
@@ -405,7 +406,7 @@ class _Planner:
         """The stage that sends the scored classifier through the gates of every evaluation."""
         data = subject.data
         task = replace(subject.task(protocol), gates=self.gates)
-        recipe = audit_recipe(self.gates, protocol, data.profile.eps, subject.seed, data.fingerprint)
+        recipe = audit_recipe(self.gates, protocol, protocol.eps_for(data.profile), subject.seed, data.fingerprint)
         recipe["source"] = self.code[StageKind.AUDIT]
         label = f"{subject.label} {protocol.name} gates"
         return self.add(StageKind.AUDIT, label, task, recipe, upstream, AUDIT_PASSES * data.test_images)

@@ -275,7 +275,7 @@ def _audit(job: Job, store: Store, bench: Bench) -> Compute:
 
     def compute() -> Product:
         scored = Scored(encoder, fitted, kept, protocol_of(str(task.protocol)), outcomes)
-        results = audit(scored, data.test, data.profile.eps, task.seed, task.gates, bench.report)
+        results = audit(scored, data.test, stage.recipe["eps"], task.seed, task.gates, bench.report)
         return Product({"numbers": numbers(results)}, {"gates": {one.gate: one.facts for one in results}})
 
     return compute

@@ -7,8 +7,8 @@ import copy
 import torch
 from torch import Tensor
 
-from bench.attacks.pgd import gradient, uniform_start
-from bench.gates.subject import Subject, cross_entropy, dlr, input_gradient, listed, share
+from bench.attacks.pgd import gradient
+from bench.gates.subject import Subject, cross_entropy, dlr, input_gradient, listed, losses, share
 from bench.gates.verdicts import Reading
 
 POINTS = 20
@@ -17,21 +17,27 @@ STEP = 1e-6
 """Of the finite differences, in units of pixels; they are taken in float64."""
 AGREEMENT = 1e-2
 """By how much the two may differ, relative to the larger one."""
+CLASSES_OF_DLR = 3
+"""It divides by the difference of the largest and the third logit."""
 PROBABILITY = 1e-5
 """How far from a probability an output may be and still pass for one (AutoAttack's check_range_output)."""
 
 
 def vanishing(subject: Subject) -> Reading:
-    """G4: per cent of images whose gradient at a random start is zero or not finite, for cross-entropy or DLR."""
+    """G4: per cent of images whose gradient at a random start is zero or not finite, for cross-entropy or DLR.
+
+    DLR counts where the start is classified correctly; where the label comes third, that loss is flat by definition.
+    """
     found = []
-    losses = (cross_entropy, dlr) if subject.classifier.classes > 2 else (cross_entropy,)
     for number, index in enumerate(subject.batches()):
-        draw = subject.context.randomness.generator("audit-start", step=number, device=subject.context.device)
-        start = uniform_start(subject.x[index], subject.eps, draw, clip=True)
-        found.append(torch.stack([_lacks(input_gradient(subject, loss, start, subject.y[index])) for loss in losses]))
-    by_loss = torch.cat(found, 1)
-    worst = by_loss[by_loss.sum(1).argmax()]
-    return share(worst, listed(worst))
+        start, y = subject.start(index, number), subject.y[index]
+        flat = _lacks(input_gradient(subject, cross_entropy, start, y))
+        if subject.classifier.classes >= CLASSES_OF_DLR:
+            right = subject.logits(start).argmax(1) == y
+            flat |= right & _lacks(input_gradient(subject, dlr, start, y))
+        found.append(flat)
+    flat = torch.cat(found)
+    return share(flat, listed(flat))
 
 
 def _lacks(gradients: Tensor) -> Tensor:
@@ -49,7 +55,7 @@ def finite_differences(subject: Subject) -> Reading:
     direction = (torch.randint(0, 2, x.shape, generator=draw) * 2 - 1).to(x)
     told = (_slope(double, x, y) * direction).flatten(1).sum(1)
     with torch.no_grad():
-        ahead, behind = (_losses(double(x + side * STEP * direction), y) for side in (1, -1))
+        ahead, behind = (losses(double(x + side * STEP * direction), y) for side in (1, -1))
     seen = (ahead - behind) / (2 * STEP)
     scale = torch.maximum(told.abs(), seen.abs())
     apart = (told - seen).abs() > AGREEMENT * scale + 1e-6
@@ -58,15 +64,11 @@ def finite_differences(subject: Subject) -> Reading:
 
 def _slope(classifier: torch.nn.Module, x: Tensor, y: Tensor) -> Tensor:
     try:
-        return gradient(lambda image: _losses(classifier(image), y).sum(), x)
+        return gradient(lambda image: losses(classifier(image), y).sum(), x)
     except RuntimeError as error:
         if "does not require grad" not in str(error):
             raise
         return torch.zeros_like(x)
-
-
-def _losses(logits: Tensor, y: Tensor) -> Tensor:
-    return torch.nn.functional.cross_entropy(logits, y, reduction="none")
 
 
 def probabilities(subject: Subject) -> Reading:

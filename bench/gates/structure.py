@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from bench.attacks.classifier import changes, state_of
-from bench.attacks.threats import AttackKind
+from bench.attacks.threats import AttackKind, AttackSpec, Metric, Version
 from bench.gates.subject import Subject, cross_entropy, input_gradient, listed, share
 from bench.gates.verdicts import NotRun, Reading
 
@@ -116,13 +116,18 @@ def one_callable(subject: Subject) -> Reading:
 
 def complete(subject: Subject) -> Reading:
     """R8: test images without an outcome, summed over attacks; an `aa` that is not AutoAttack lacks them all."""
+    images = len(subject.images)
     missing = {
-        name: abs(len(subject.images) - len(outcome.correct))
-        if (outcome.spec.metric != "aa" or outcome.spec.kind is AttackKind.AUTOATTACK)
-        else len(subject.images)
+        name: abs(images - len(outcome.correct)) if _is_what_it_says(outcome.spec) else images
         for name, outcome in subject.outcomes.items()
     }
     return Reading(sum(missing.values()), detail=", ".join(name for name, count in missing.items() if count))
+
+
+def _is_what_it_says(spec: AttackSpec) -> bool:
+    """Whether an attack that fills `aa` is AutoAttack standard, with all of its parts."""
+    whole = spec.kind is AttackKind.AUTOATTACK and not spec.parts and spec.version is Version.STANDARD
+    return spec.metric is not Metric.AA or whole
 
 
 def classes(subject: Subject) -> Reading:

@@ -13,8 +13,8 @@ from torch.nn import functional
 
 from bench.attacks.classifier import Classifier
 from bench.attacks.evaluate import AttackContext, outcomes
-from bench.attacks.pgd import gradient
-from bench.attacks.threats import AttackSpec
+from bench.attacks.pgd import gradient, uniform_start
+from bench.attacks.threats import AttackSpec, Norm
 from bench.contract import LabelledImages
 from bench.data.views import pixels_of
 from bench.execution import Precision
@@ -33,10 +33,12 @@ class Outcome:
     Attributes:
         spec: which.
         correct: bool [N], whether an image stayed correct.
+        eps: radius of its ball, in units of [0, 1] pixels.
     """
 
     spec: AttackSpec
     correct: Tensor
+    eps: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,12 +48,13 @@ class Subject:
     Attributes:
         classifier: pixels to logits, as it was scored.
         images: the test images, on the classifier's device.
-        eps: radius of the ball, in units of [0, 1] pixels.
+        eps: radius of the protocol's ball, in units of [0, 1] pixels.
         context: random numbers, device, progress.
         outcomes: the stored attacks by name, on the CPU.
         stored: the encoder's tensors by name, as its pre-training left them.
         moving: names of the encoder's buffers that the protocol lets its head move.
         surrogates: other classifiers of the same data, by name, whose adversarial images are tried on this one.
+        norm: of the protocol's ball.
         precision: of the scoring.
     """
 
@@ -63,6 +66,7 @@ class Subject:
     stored: Mapping[str, Tensor] = field(default_factory=dict)
     moving: frozenset[str] = frozenset()
     surrogates: Mapping[str, Classifier] = field(default_factory=dict)
+    norm: Norm = Norm.LINF
     precision: Precision = Precision.FP32
 
     @cached_property
@@ -95,6 +99,11 @@ class Subject:
         logits: Tensor = self.classifier(x)
         return logits
 
+    def start(self, index: Tensor, number: int) -> Tensor:
+        """Random images of the ball around the test images at `index`, the batch of this number: [B, 3, H, W]."""
+        draw = self.context.randomness.generator("audit-start", step=number, device=self.context.device)
+        return uniform_start(self.x[index], self.eps, draw, clip=True)
+
     def right(self, x: Tensor) -> Tensor:
         """Bool [N] on the CPU: whether each of N versions of the test images is classified correctly."""
         found = [self.logits(x[index]).argmax(1) == self.y[index] for index in self.batches()]
@@ -109,6 +118,17 @@ class Subject:
         if name not in self.outcomes:
             raise NotRun(f"the protocol has no attack '{name}'")
         return self.outcomes[name].correct
+
+    def first(self, wanted: Callable[[Outcome], bool]) -> Outcome:
+        """The first stored attack that is wanted.
+
+        Raises:
+            NotRun: if there is none.
+        """
+        found = next(filter(wanted, self.outcomes.values()), None)
+        if found is None:
+            raise NotRun("the protocol has no such attack")
+        return found
 
     def under(self, spec: AttackSpec, what: str, eps: float | None = None) -> Tensor:
         """Bool [N] on the CPU: whether an image stays correct under an attack that is carried out now.
@@ -139,7 +159,12 @@ def difference(stronger: Tensor, weaker: Tensor, detail: str = "") -> Reading:
 
 def share(flags: Tensor, detail: str = "") -> Reading:
     """Per cent of images that are flagged; chance explains two of them."""
-    return Reading(100 * int(flags.sum()) / len(flags), 100 * IMAGES / len(flags), detail)
+    return Reading(percent(flags), 100 * IMAGES / len(flags), detail)
+
+
+def percent(flags: Tensor) -> float:
+    """The share of images that are flagged, 0 to 100."""
+    return 100 * int(flags.sum()) / len(flags)
 
 
 def listed(flags: Tensor, shown: int = 8) -> str:
@@ -161,6 +186,11 @@ def input_gradient(subject: Subject, loss: Loss, x: Tensor, y: Tensor) -> Tensor
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Logits [B, C] and labels [B] to a scalar that attacks raise."""
+
+
+def losses(logits: Tensor, y: Tensor) -> Tensor:
+    """The cross-entropy of each image, [B]."""
+    return functional.cross_entropy(logits, y, reduction="none")
 
 
 def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:

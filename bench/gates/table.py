@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from bench.errors import unknown
+from bench.attacks.threats import Norm
+from bench.errors import StageError, unknown
 from bench.gates import gradients, order, structure
 from bench.gates.subject import Subject
 from bench.gates.verdicts import NotRun, Reading, Result, Threshold, Unit, Verdict, judged
@@ -149,14 +150,22 @@ def chosen(text: str | None) -> tuple[str, ...]:
     return tuple(name for name in GATES if name.lower() in {one.lower() for one in asked})
 
 
+def _check_norm(gate: Gate, subject: Subject) -> None:
+    if gate.needs.dear and subject.norm is not Norm.LINF:
+        raise NotRun(f"it attacks in l_inf, and the protocol in {subject.norm}")
+
+
 def verdicts(subject: Subject, names: Iterable[str]) -> Iterator[Result]:
     """The verdict of each gate, as soon as it is known; one that breaks says so, and the others go on."""
     for name in names:
         gate = GATES[name]
         try:
+            _check_norm(gate, subject)
             yield judged(name, gate.measure(subject), gate.threshold)
         except NotRun as reason:
             yield Result(name, Verdict.NOT_RUN, detail=str(reason))
+        except StageError as error:
+            yield Result(name, Verdict.FAIL, unit=gate.threshold.unit, detail=str(error))
         except Exception as error:
             text = f"it could not be measured: {type(error).__name__}: {error}"
             yield Result(name, Verdict.WARN, unit=gate.threshold.unit, detail=" ".join(text.split())[:300])

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from bench.attacks.evaluate import AttackContext
+from bench.attacks.threats import AttackSpec
 from bench.contract import Encoder, LabelledImages, Report
+from bench.data.profiles import DataProfile
 from bench.gates.subject import Outcome, Subject
 from bench.gates.table import verdicts
 from bench.gates.verdicts import Result
@@ -59,18 +61,23 @@ def audit(
 
 def subject_of(scored: Scored, images: LabelledImages, eps: float, context: AttackContext) -> Subject:
     """The classifier as the gates see it; buffers that the protocol's head lets drift are declared."""
-    protocol, head = scored.protocol, scored.head
+    protocol, head, profile = scored.protocol, scored.head, images.profile
     drifts = protocol.recipe.encoder_mode is EncoderMode.TRAIN
     return Subject(
         classifier_of(scored.encoder, head).to(context.device),
         images,
         eps,
         context,
-        {name: Outcome(protocol.attack(name), correct) for name, correct in scored.outcomes.items()},
+        {name: _outcome(protocol.attack(name), correct, profile) for name, correct in scored.outcomes.items()},
         scored.stored,
         frozenset(head.encoder_state or ()) if drifts else frozenset(),
+        norm=protocol.norm,
         precision=protocol.precision,
     )
+
+
+def _outcome(spec: AttackSpec, correct: Tensor, profile: DataProfile) -> Outcome:
+    return Outcome(spec, correct, spec.eps_for(profile))
 
 
 def numbers(results: Iterable[Result]) -> Tensor:
