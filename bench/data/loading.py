@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -9,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from bench.data.profiles import DataProfile
 from bench.data.sources import Limit, SourceKind, load, load_pool, parse_source
-from bench.errors import DataNotHere
+from bench.errors import DataNotHere, StageError
 from bench.plan import DataRef
 
 if TYPE_CHECKING:
@@ -18,6 +21,27 @@ if TYPE_CHECKING:
 
 NOT_HERE = "not downloaded"
 """Stands for the fingerprint of a data set that is not on this machine: no stored stage has it."""
+
+# A method is called by a stage and calls a loader: between them no object is passed on that could carry this.
+_SEALED: ContextVar[str | None] = ContextVar("sealed", default=None)
+
+
+@contextmanager
+def sealed(who: str) -> Iterator[None]:
+    """Inside, `who` can read no images by itself: what it may see it is handed, and test images wait to be scored."""
+    token = _SEALED.set(who)
+    try:
+        yield
+    finally:
+        _SEALED.reset(token)
+
+
+def _check_seal(ref: DataRef) -> None:
+    if who := _SEALED.get():
+        raise StageError(
+            f"{who} asked for the data set '{ref.source}' by itself, and test images and classes are sealed while it "
+            f"works: use the images that `pretrain` is handed, or name others to pre-train on with `pretrain_pool`."
+        )
 
 
 @dataclass(frozen=True)
@@ -44,7 +68,9 @@ def data_set(ref: DataRef, data_dir: Path, download: bool = True) -> DataSet:
 
     Raises:
         BenchError: as `bench.data.sources.load`.
+        StageError: inside `sealed`.
     """
+    _check_seal(ref)
     return _data_set(ref, data_dir, download)
 
 
@@ -53,7 +79,9 @@ def pool(ref: DataRef, data_dir: Path, download: bool = True) -> Pool:
 
     Raises:
         BenchError: as `bench.data.sources.load_pool`.
+        StageError: inside `sealed`.
     """
+    _check_seal(ref)
     return _pool(ref, data_dir, download)
 
 

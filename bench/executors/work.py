@@ -129,7 +129,8 @@ def _carry_out(job: Job, store: Store, bench: Bench) -> None:
         compute = _PREPARE[stage.kind](job, store, bench)
         forget_peak_memory(site.device)
         began = time.perf_counter()
-        product = compute()
+        with loading.sealed(f"method '{stage.task.method.name}'"):
+            product = compute()
     seconds = product.earlier + time.perf_counter() - began
     record = {
         "kind": stage.kind,
@@ -310,7 +311,7 @@ def method_of(ref: MethodRef) -> Method[Any]:
 
 def load_encoder(store: Store, key: str, ref: MethodRef, device: str) -> Encoder:
     """A stored encoder in eval mode; its weights must fit the method's architecture to the last key."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), loading.sealed(f"method '{ref.name}'"):
         encoder = method_of(ref).encoder(profile_of(ref.profile))
     encoder.load_state_dict(stored(store, key, StageKind.PRETRAIN), strict=True)
     return encoder.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload, no-any-return]
