@@ -85,10 +85,11 @@ def audit_recipe(gates: Sequence[str], protocol: Protocol, eps: float, seed: int
 
 def source_of(kind: StageKind, entry: MethodEntry) -> dict[str, str]:
     """Hashes of the source that a stage depends on: its own code, and for pre-training the method's."""
-    return _method_source(entry) if kind is StageKind.PRETRAIN else _stage_source(kind)
+    return _method_source(entry) if kind is StageKind.PRETRAIN else stage_source(kind)
 
 
-def _stage_source(kind: StageKind) -> dict[str, str]:
+def stage_source(kind: StageKind) -> dict[str, str]:
+    """Hashes of the source of a stage whose code no method has a part in."""
     return closure([_code_of(kind)])
 
 
@@ -208,7 +209,7 @@ class _Planner:
     @cached_property
     def code(self) -> Mapping[StageKind, Mapping[str, str]]:
         """Source of the stages whose code no method has a part in."""
-        return {kind: _stage_source(kind) for kind in StageKind if kind is not StageKind.PRETRAIN}
+        return {kind: stage_source(kind) for kind in StageKind if kind is not StageKind.PRETRAIN}
 
     @cached_property
     def gates(self) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from bench.planning import plan_of
 from bench.protocols.recipes import PROTOCOLS
 from tests.plugins import CHEAP, write_method
 
-PRETRAIN, HEAD, ATTACK = StageKind
+PRETRAIN, HEAD, ATTACK, AUDIT = StageKind
 
 
 def keys(plan: Plan, kind: StageKind) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 import torch
 
+from bench.attacks.classifier import Classifier
 from bench.contract import Encoder, Method, Record
 from bench.data import loading
 from bench.data.profiles import profile_of
@@ -30,7 +31,7 @@ from bench.history import doubts
 from bench.keys import canonical, changed
 from bench.plan import MethodRef, Stage, StageKind
 from bench.planning import OUTCOME, source_of
-from bench.protocols.heads import FittedHead
+from bench.protocols.heads import FittedHead, classifier_of
 from bench.protocols.recipes import protocol_of
 from bench.provenance import context
 from bench.registry import Registry
@@ -42,6 +43,10 @@ from bench.store import CORRECT, Store
 
 ENCODER_PREFIX = "encoder."
 """Marks the tensors of a head's product that replace those of its encoder."""
+
+
+SURROGATE = "surrogate."
+"""Marks an audit's upstreams that are other classifiers."""
 
 
 @dataclass(frozen=True)
@@ -273,13 +278,25 @@ def _audit(job: Job, store: Store, bench: Bench) -> Compute:
         for name, key in stage.upstream.items()
         if name.startswith(OUTCOME)
     }
+    surrogates = _surrogates(job, store, site)
 
     def compute() -> Product:
-        scored = Scored(encoder, fitted, kept, protocol_of(str(task.protocol)), outcomes)
+        scored = Scored(encoder, fitted, kept, protocol_of(str(task.protocol)), outcomes, surrogates)
         results = audit(scored, data.test, stage.recipe["eps"], task.seed, task.gates, bench.report)
         return Product({"numbers": numbers(results)}, {"gates": {one.gate: one.facts for one in results}})
 
     return compute
+
+
+def _surrogates(job: Job, store: Store, site: Site) -> dict[str, Classifier]:
+    """The other classifiers of an audit, by the labels of their pre-trainings."""
+    found, upstream = {}, job.stage.upstream
+    for name, key in upstream.items():
+        if name.startswith(SURROGATE) and name.endswith(".encoder"):
+            fitted = load_head(store, upstream[name.removesuffix("encoder") + "head"])
+            encoder = load_encoder(store, key, job.upstream_methods[key], site.device)
+            found[store.record(key)["label"]] = classifier_of(encoder, fitted).to(site.device)
+    return found
 
 
 def _keeper(stage: Stage, store: Store, bench: Bench, history: list[Any], what: str, *, waits: bool = False) -> Keeper:

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from bench.attacks.pgd import gradient
-from bench.gates.subject import Subject, cross_entropy, dlr, input_gradient, listed, losses, share
-from bench.gates.verdicts import Reading
+from bench.attacks.catalogue import ATTACKS
+from bench.attacks.classifier import Classifier
+from bench.attacks.pgd import LinfPGD, ascend, gradient
+from bench.attacks.threats import PGD20, Part
+from bench.gates.subject import (
+    Subject,
+    cross_entropy,
+    difference,
+    dlr,
+    input_gradient,
+    listed,
+    losses,
+    percent,
+    share,
+)
+from bench.gates.verdicts import NotRun, Reading
 
 POINTS = 20
 """Images whose gradient is compared with finite differences."""
@@ -17,10 +32,86 @@ STEP = 1e-6
 """Of the finite differences, in units of pixels; they are taken in float64."""
 AGREEMENT = 1e-2
 """By how much the two may differ, relative to the larger one."""
+SEARCHED, SAMPLES = 500, 1000
+"""Images, and random versions of each of them."""
+TEMPERATURE = 10.0
 CLASSES_OF_DLR = 3
 """It divides by the difference of the largest and the third logit."""
 PROBABILITY = 1e-5
 """How far from a probability an output may be and still pass for one (AutoAttack's check_range_output)."""
+
+
+def black_box(subject: Subject) -> Reading:
+    """G1: by how many points Square alone lowers accuracy below PGD-20; names the images that fall to it alone."""
+    white, black = subject.under(PGD20, "G1"), subject.under(ATTACKS[Part.SQUARE], "G1")
+    alone = white & ~black
+    return difference(white, black, f"{listed(alone)} fall to Square alone" if alone.any() else "")
+
+
+def transferred(subject: Subject) -> Reading:
+    """G2: by how many points PGD-20 on another classifier lowers this one's accuracy below PGD-20 on itself."""
+    if not subject.surrogates:
+        raise NotRun("there is no other classifier of the same data")
+    white = subject.under(PGD20, "G2")
+    black = {name: subject.right(_made_on(other, subject)) for name, other in subject.surrogates.items()}
+    worst = min(black, key=lambda name: int(black[name].sum()))
+    told = ", ".join(f"{name} {percent(flags):.1f}" for name, flags in black.items())
+    return difference(white, black[worst], f"accuracy under images made on {told}; on itself {percent(white):.1f}")
+
+
+def _made_on(surrogate: Classifier, subject: Subject) -> Tensor:
+    """Adversarial images [N, 3, H, W] of another classifier."""
+    budget = LinfPGD(subject.eps, PGD20.steps, PGD20.step(subject.eps))
+    made = []
+    for number, index in enumerate(subject.batches()):
+        y = subject.y[index]
+        objective = lambda image: cross_entropy(surrogate(image), y)  # noqa: B023, E731
+        made.append(ascend(objective, subject.x[index], subject.start(index, number), budget))
+        subject.context.report(number + 1, len(subject.y), f"G2: batch {number + 1}")
+    return torch.cat(made)
+
+
+def random_search(subject: Subject) -> Reading:
+    """G3: per cent of up to 500 images that stand under every stored attack and fall to one of 1,000 random images.
+
+    Half of them are uniform in the ball, half are corners of it.
+    """
+    index = subject.sample(SEARCHED)
+    stands = torch.stack([one.correct for one in subject.outcomes.values()]).all(0).to(index.device)[index]
+    if not stands.any():
+        return Reading(0.0, detail="no image stands")
+    left = index[stands]
+    fell = torch.zeros(len(left), dtype=torch.bool, device=left.device)
+    for number, x in enumerate(_random_images(subject, left)):
+        fell |= subject.logits(x).argmax(1) != subject.y[left]
+        if number % 50 == 0:
+            subject.context.report(number, SAMPLES, f"G3: {int(fell.sum())} of {len(left)} images fell")
+    reading = share(torch.cat([fell, fell.new_zeros(len(index) - len(left))]))
+    return replace(reading, detail=f"{int(fell.sum())} of {len(left)} that stand fall")
+
+
+def _random_images(subject: Subject, index: Tensor) -> Iterator[Tensor]:
+    """Images of the balls around the test images at `index`."""
+    draw = subject.context.randomness.generator("audit-search", device=subject.context.device)
+    x = subject.x[index]
+    for number in range(SAMPLES):
+        noise = 2 * torch.rand(x.shape, generator=draw, device=x.device) - 1
+        yield (x + subject.eps * (noise.sign() if number % 2 else noise)).clamp(0, 1)
+
+
+def scaled(subject: Subject) -> Reading:
+    """G6-scaled: by how many points PGD-20 on logits divided by ten lowers accuracy below PGD-20."""
+    whole = subject.classifier
+    cooler = Classifier(whole.encoder, whole.weight / TEMPERATURE, whole.bias / TEMPERATURE)
+    plain = subject.under(PGD20, "G6-scaled")
+    cool = replace(subject, classifier=cooler.to(subject.context.device)).under(PGD20, "G6-scaled")
+    union = percent(plain & cool)
+    return difference(plain, cool, f"{union:.1f} % stand under both")
+
+
+def margin(subject: Subject) -> Reading:
+    """G7: by how many points accuracy under targeted APGD on DLR exceeds that under APGD on cross-entropy."""
+    return difference(subject.under(ATTACKS[Part.APGD_T], "G7"), subject.under(ATTACKS[Part.APGD_CE], "G7"))
 
 
 def vanishing(subject: Subject) -> Reading:

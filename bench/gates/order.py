@@ -93,7 +93,7 @@ def iterations(subject: Subject) -> Reading:
 def rises(subject: Subject) -> Reading:
     """O3-rise: per cent of images whose cross-entropy PGD-20 does not raise above that of its random start."""
     found = []
-    budget = LinfPGD(subject.eps, PGD20.steps, PGD20.step_fraction * subject.eps)
+    budget = LinfPGD(subject.eps, PGD20.steps, PGD20.step(subject.eps))
     for number, index in enumerate(subject.batches()):
         x, y, start = subject.x[index], subject.y[index], subject.start(index, number)
         end = ascend(lambda image: cross_entropy(subject.classifier(image), y), x, start, budget)  # noqa: B023
@@ -104,7 +104,7 @@ def rises(subject: Subject) -> Reading:
 
 
 def ladder(subject: Subject) -> Reading:
-    """O4: the largest rise of accuracy under PGD-20 from one radius to the next, in points; 0 leaves images as they are.
+    """O4: the largest rise of accuracy under PGD-20 from one radius to the next, in points; 0 is the clean images.
 
     Step and start are scaled with the radius. Radii: 0, 1, 2, 4, 8, 12, 16, 24, 32, 64 and 128 of 255.
     """

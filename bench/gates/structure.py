@@ -13,7 +13,7 @@ from torch import Tensor
 
 from bench.attacks.classifier import changes, state_of
 from bench.attacks.threats import AttackKind, AttackSpec, Metric, Version
-from bench.gates.subject import Subject, cross_entropy, input_gradient, listed, share
+from bench.gates.subject import Subject, cross_entropy, difference, input_gradient, listed, share
 from bench.gates.verdicts import NotRun, Reading
 
 REPEATS, BATCHES, BATCH_SIZE = 5, 5, 100
@@ -122,6 +122,17 @@ def complete(subject: Subject) -> Reading:
         for name, outcome in subject.outcomes.items()
     }
     return Reading(sum(missing.values()), detail=", ".join(name for name, count in missing.items() if count))
+
+
+def attacked_again(subject: Subject) -> Reading:
+    """R7: by how many points accuracy changes when PGD is carried out again, from the same starts on the same machine.
+
+    Its images are checked to lie in the ball and in [0, 1], and are classified afresh.
+    """
+    stored = subject.first(lambda one: one.spec.kind is AttackKind.PGD)
+    again = subject.under(stored.spec, "R7", stored.eps)
+    readings = [difference(again, stored.correct), difference(stored.correct, again)]
+    return max(readings, key=lambda reading: reading.number)
 
 
 def _is_what_it_says(spec: AttackSpec) -> bool:

@@ -24,11 +24,12 @@ class Need(StrEnum):
     """A few per image."""
     ATTACKS = "attacks"
     """Attacks of its own."""
+    SURROGATES = "attacks on other classifiers"
 
     @property
     def dear(self) -> bool:
         """Whether it is left to `bench audit`; the others are part of every evaluation."""
-        return self is Need.ATTACKS
+        return self in (Need.ATTACKS, Need.SURROGATES)
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,52 @@ _ROWS = (
         "an image stands under attack that is misclassified as it is: the outcomes are not of one classifier",
     ),
     Gate(
+        "O3", Need.ATTACKS, order.iterations, _points(fail=0.2),
+        "twenty steps leave more images right than one: the iterations do not climb",
+    ),
+    Gate(
+        "O3-rise", Need.ATTACKS, order.rises, _share(fail=5.0),
+        "PGD does not raise the loss that it follows: its gradients do not point uphill",
+    ),
+    Gate(
+        "O4", Need.ATTACKS, order.ladder, _points(fail=0.2),
+        "a larger ball, which holds the smaller one, leaves more images right: the attack stalls",
+    ),
+    Gate(
+        "O5", Need.ATTACKS, order.greyed, _points(fail=0.0),
+        "images that can be turned grey are still told apart: the attack does not find what is there",
+    ),
+    Gate(
+        "O5-box", Need.ATTACKS, order.unbounded, _share(fail=0.0),
+        "images stand although any image may take their place: gradients are masked",
+    ),
+    Gate(
+        "O6", Need.ATTACKS, order.more_steps, _points(fail=0.2),
+        "more steps of the same attack leave more images right: what is attacked moves, or is random",
+    ),
+    Gate(
+        "O6-converged", Need.ATTACKS, order.converged, _points(warn=1.0),
+        "PGD-20 has not converged: more steps or restarts lower the number; report that one",
+    ),
+    Gate(
+        "O7", Need.ATTACKS, order.step_size, _points(warn=1.0),
+        "the number depends on the attack's step size, which is a choice",
+    ),
+    Gate(
         "O8", Need.OUTCOMES, order.pgd_against_autoattack, _points(warn=5.0),
         "PGD-20 is no stand-in for AutoAttack here: rank by AutoAttack alone",
+    ),
+    Gate(
+        "G1", Need.ATTACKS, gradients.black_box, _points(fail=0.0),
+        "an attack without gradients does better than one with them: gradients are masked (Athalye et al. 2018)",
+    ),
+    Gate(
+        "G2", Need.SURROGATES, gradients.transferred, _points(fail=0.0),
+        "images made on another network do more harm than those made on this one: its gradients are masked",
+    ),
+    Gate(
+        "G3", Need.ATTACKS, gradients.random_search, _share(fail=0.0),
+        "random images of the ball are misclassified where attacks found none: the attacks do not work",
     ),
     Gate(
         "G4", Need.GRADIENTS, gradients.vanishing, _share(warn=0.0, fail=1.0),
@@ -86,6 +131,14 @@ _ROWS = (
     Gate(
         "G6", Need.FORWARD, gradients.saturated, _share(warn=0.0),
         "cross-entropy is flat in float32 where logits are this large: attacks on it stall",
+    ),
+    Gate(
+        "G6-scaled", Need.ATTACKS, gradients.scaled, _points(warn=1.0),
+        "logits divided by ten are attacked better: cross-entropy is flat where they are large",
+    ),
+    Gate(
+        "G7", Need.ATTACKS, gradients.margin, _points(fail=5.0),
+        "the targeted margin loss does far worse than cross-entropy: one of the losses is set wrongly",
     ),
     Gate(
         "R1", Need.FORWARD, structure.repeated, Threshold(Unit.LOGITS, fail=1e-4),
@@ -106,6 +159,10 @@ _ROWS = (
     Gate(
         "R6", Need.GRADIENTS, structure.one_callable, Threshold(Unit.LOGITS, fail=1e-4),
         "attack and scoring see different functions: another batch-norm route, normaliser or resize",
+    ),
+    Gate(
+        "R7", Need.ATTACKS, structure.attacked_again, _points(fail=0.2),
+        "the same attack carried out again gives another accuracy: the stored verdicts are not this classifier's",
     ),
     Gate(
         "R8", Need.OUTCOMES, structure.complete, Threshold(Unit.IMAGES, fail=0),

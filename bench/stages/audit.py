@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from bench.attacks.classifier import Classifier
 from bench.attacks.evaluate import AttackContext
 from bench.attacks.threats import AttackSpec
 from bench.contract import Encoder, LabelledImages, Report
@@ -29,6 +30,7 @@ class Scored:
         stored: the encoder's tensors by name, as its pre-training left them.
         protocol: by which it was scored.
         outcomes: attack of the protocol to bool [N], whether an image stayed correct.
+        surrogates: other classifiers of the same data, by name.
     """
 
     encoder: Encoder
@@ -36,6 +38,7 @@ class Scored:
     stored: Mapping[str, Tensor]
     protocol: Protocol
     outcomes: Mapping[str, Tensor]
+    surrogates: Mapping[str, Classifier] = field(default_factory=dict)
 
 
 def audit(
@@ -51,7 +54,7 @@ def audit(
         gates: names.
         report: progress.
     """
-    context = AttackContext(Randomness(seed, "audit"), images.pixels.device, report)
+    context = AttackContext(Randomness(seed, "attack"), images.pixels.device, report)
     subject, names, results = subject_of(scored, images, eps, context), tuple(gates), list[Result]()
     for result in verdicts(subject, names):
         results.append(result)
@@ -71,6 +74,7 @@ def subject_of(scored: Scored, images: LabelledImages, eps: float, context: Atta
         {name: _outcome(protocol.attack(name), correct, profile) for name, correct in scored.outcomes.items()},
         scored.stored,
         frozenset(head.encoder_state or ()) if drifts else frozenset(),
+        surrogates=scored.surrogates,
         norm=protocol.norm,
         precision=protocol.precision,
     )
