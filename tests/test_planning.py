@@ -40,7 +40,7 @@ class TestGraph:
     def test_stages_are_shared_by_the_cells_that_need_them(self, make_sweep: Any) -> None:
         plan = plan_of(make_sweep(seeds=2, protocols="cheap,cheap-alf"))
         assert len(plan.cells) == 4
-        assert [len(keys(plan, kind)) for kind in StageKind] == [2, 4, 6]
+        assert [len(keys(plan, kind)) for kind in StageKind] == [2, 4, 6, 4]
 
     def test_a_source_is_read_once_whatever_the_limit(
         self, make_sweep: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -82,12 +82,12 @@ class TestKeys:
             ({"rerun": True}, set()),
             ({"execution": "compiled"}, set()),
             ({"precision": "bf16"}, set()),  # of what the engine trains, which the throw-away method is not
-            ({"protocols": "cheap[precision=tf32]"}, {HEAD, ATTACK}),
+            ({"protocols": "cheap[precision=tf32]"}, {HEAD, ATTACK, AUDIT}),
             ({"out": "elsewhere"}, set()),
             ({"data_dir": "elsewhere"}, set()),
-            ({"threads": 2}, {PRETRAIN, HEAD, ATTACK}),
-            ({"seeds": "3"}, {PRETRAIN, HEAD, ATTACK}),
-            ({"limit": "train=50,test=20"}, {PRETRAIN, HEAD, ATTACK}),
+            ({"threads": 2}, {PRETRAIN, HEAD, ATTACK, AUDIT}),
+            ({"seeds": "3"}, {PRETRAIN, HEAD, ATTACK, AUDIT}),
+            ({"limit": "train=50,test=20"}, {PRETRAIN, HEAD, ATTACK, AUDIT}),
         ],
     )
     def test_options_that_move_no_number_move_no_key(
@@ -139,15 +139,15 @@ class TestKeys:
 
     def test_fewer_test_images_leave_the_pre_training_alone(self, make_sweep: Any) -> None:
         before, after = (plan_of(make_sweep(limit=f"train=40,test={count}")) for count in (20, 30))
-        assert kinds_that_moved(before, after) == {HEAD, ATTACK}
+        assert kinds_that_moved(before, after) == {HEAD, ATTACK, AUDIT}
 
     @pytest.mark.parametrize(
         ("change", "moved"),
         [
             ({"why": "Better words."}, set()),
-            ({"attacks": CHEAP.attacks[:1]}, {ATTACK}),
-            ({"attacks": (CHEAP.attacks[0], replace(CHEAP.attacks[1], steps=3))}, {ATTACK}),
-            ({"recipe": replace(CHEAP.recipe, epochs=3)}, {HEAD, ATTACK}),
+            ({"attacks": CHEAP.attacks[:1]}, {ATTACK, AUDIT}),
+            ({"attacks": (CHEAP.attacks[0], replace(CHEAP.attacks[1], steps=3))}, {ATTACK, AUDIT}),
+            ({"recipe": replace(CHEAP.recipe, epochs=3)}, {HEAD, ATTACK, AUDIT}),
         ],
     )
     def test_a_protocol_moves_the_stages_that_follow_it(
@@ -169,7 +169,7 @@ class TestKeys:
 
         first = with_rates(digits=0.1, cifar10=1)
         assert kinds_that_moved(first, with_rates(digits=0.1, cifar10=2)) == set()
-        assert kinds_that_moved(first, with_rates(digits=0.2, cifar10=1)) == {HEAD, ATTACK}
+        assert kinds_that_moved(first, with_rates(digits=0.2, cifar10=1)) == {HEAD, ATTACK, AUDIT}
 
     def test_facts_of_the_data_set_count_for_all_that_use_them(
         self, make_sweep: Any, monkeypatch: pytest.MonkeyPatch
@@ -187,7 +187,12 @@ class TestKeys:
 
         first = plan("a")
         assert kinds_that_moved(first, plan("b", body="'''Nothing.'''; pass  # Nothing at all.")) == set()
-        assert kinds_that_moved(first, plan("c", body="encoder.linear.bias.data += 1")) == {PRETRAIN, HEAD, ATTACK}
+        assert kinds_that_moved(first, plan("c", body="encoder.linear.bias.data += 1")) == {
+            PRETRAIN,
+            HEAD,
+            ATTACK,
+            AUDIT,
+        }
 
     def test_a_helper_beside_a_plugin_counts_for_that_plugin_alone(self, make_sweep: Any, tmp_path: Path) -> None:
         helper = tmp_path / "helper_of_one.py"
@@ -205,9 +210,9 @@ class TestKeys:
             ("bench/errors.py", "unknown {kind}", "no such {kind}", set()),
             ("bench/store.py", "def open", "def opened", set()),
             ("methods/parts/banks.py", "class ", "class Other: ...\n\n\nclass ", set()),
-            ("methods/parts/losses.py", "def nt_xent(", "def nt_xent(*, unused=0, ", {PRETRAIN, HEAD, ATTACK}),
-            ("bench/attacks/evaluate.py", "ROUNDING = 1e-6", "ROUNDING = 1e-5", {ATTACK}),
-            ("bench/protocols/heads.py", "def choose_rate(", "def choose_rate(*, x=0, ", {HEAD, ATTACK}),
+            ("methods/parts/losses.py", "def nt_xent(", "def nt_xent(*, unused=0, ", {PRETRAIN, HEAD, ATTACK, AUDIT}),
+            ("bench/attacks/evaluate.py", "ROUNDING = 1e-6", "ROUNDING = 1e-5", {ATTACK, AUDIT}),
+            ("bench/protocols/heads.py", "def choose_rate(", "def choose_rate(*, x=0, ", {HEAD, ATTACK, AUDIT}),
         ],
     )
     def test_an_edit_of_the_project_moves_the_stages_that_run_it(
@@ -219,7 +224,7 @@ class TestKeys:
         path.write_text(path.read_text().replace(old, new, 1))
         after = sources(copy)
         own = {kind for kind in StageKind if before[kind] != after[kind]}
-        reading = {PRETRAIN: {HEAD, ATTACK}, HEAD: {ATTACK}, ATTACK: set()}
+        reading = {PRETRAIN: {HEAD, ATTACK, AUDIT}, HEAD: {ATTACK, AUDIT}, ATTACK: {AUDIT}, AUDIT: set()}
         assert own.union(*(reading[kind] for kind in own)) == moved
 
 
