@@ -31,7 +31,7 @@ class Masked(Dressed):
 
 
 class Cheat(Honest):
-    name = "chosen-on-test"
+    name = "peeking"
     network = Masked
 
     def pretrain(self, images: UnlabelledImages, run: Run) -> Encoder:

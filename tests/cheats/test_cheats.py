@@ -1,0 +1,177 @@
+"""Negative controls: each cheat is caught by the gate that is meant for it, and an honest encoder by none."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from bench.attacks import evaluate
+from bench.attacks.threats import CLEAN, PGD20
+from bench.conformance.subject import QUICK, Subject
+from bench.conformance.suite import CHECKS
+from bench.conformance.verdicts import Verdict as Kept
+from bench.data.loading import data_set
+from bench.errors import BenchError
+from bench.gates.verdicts import Verdict
+from bench.plan import DataRef, Plan, StageKind
+from bench.planning import plan_of
+from bench.protocols.recipes import PROTOCOLS, HeadRecipe, Protocol
+from bench.registry import Registry
+from bench.store import Store
+from tests.cheats.survey import CAUGHT, CAUGHT_BY_AUDIT, DATA, HONEST, REFUSED, Sight, audited, plugin, run, sights
+from tests.cheats.survey import sweep_of as _sweep_of
+
+CHEAP = Protocol("without-autoattack", 1, HeadRecipe(rates=(0.1, 1.0, 10.0)), (CLEAN, PGD20), legacy=False, why="")
+INFLATED = ("quantised", "saturated", "detached", "broken-gradient", "scaled", "misled", "shattered", "outside-ball",
+            "attack-route", "watchful", "remembers", "stack-reader", "tampering")  # fmt: skip
+"""Cheats that raise the accuracy under PGD; the others err, or do not come as far as that."""
+
+
+@pytest.fixture(scope="module")
+def protocol() -> Iterator[str]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PROTOCOLS, CHEAP.name, CHEAP)  # type: ignore[arg-type]
+        patch.setattr(evaluate, "ascend", evaluate.ascend)  # `tampering` replaces it; this puts it back.
+        yield CHEAP.name
+
+
+@pytest.fixture(scope="module")
+def sweep_of(protocol: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    out = tmp_path_factory.mktemp("cheats") / "runs"
+    return lambda *names, **options: _sweep_of(names, options.pop("out", out), **{"protocol": protocol, **options})
+
+
+@pytest.fixture(scope="module")
+def store(sweep_of: Callable[..., Any]) -> Store:
+    return Store.open(sweep_of(HONEST).out)
+
+
+@pytest.fixture(scope="module")
+def seen(sweep_of: Callable[..., Any], store: Store) -> Mapping[str, Sight]:
+    """All of them in one sweep, the one that tampers with the attack last."""
+    names = [HONEST, *CAUGHT, *REFUSED, *CAUGHT_BY_AUDIT]
+    return sights(run(sweep_of(*names)), store)
+
+
+def error_of(sight: Sight) -> str:
+    return str(sight.row["error"])
+
+
+class TestEveryEvaluation:
+    def test_the_undefended_encoder_is_what_it_seems(self, seen: Mapping[str, Sight]) -> None:
+        honest = seen[HONEST]
+        assert honest.row["sa"] > 70
+        assert honest.row["ra_pgd20"] < 10
+        assert (honest.row["gate_verdict"], honest.those(Verdict.WARN)) == (Verdict.OK, set())
+
+    @pytest.mark.parametrize("name", INFLATED)
+    def test_it_looks_robust(self, seen: Mapping[str, Sight], name: str) -> None:
+        assert seen[name].row["ra_pgd20"] >= seen[HONEST].row["ra_pgd20"] + 10
+
+    @pytest.mark.parametrize(("name", "gate"), CAUGHT.items())
+    def test_it_is_caught_by_the_gate_meant_for_it(self, seen: Mapping[str, Sight], name: str, gate: str) -> None:
+        assert gate in seen[name].those(Verdict.FAIL) | seen[name].those(Verdict.WARN)
+        assert seen[name].row["gate_verdict"] == Verdict.FAIL
+
+    @pytest.mark.parametrize(("name", "reason"), REFUSED.items())
+    def test_it_is_refused_by_name(self, seen: Mapping[str, Sight], name: str, reason: str) -> None:
+        assert seen[name].row["status"] == "failed"
+        assert reason in error_of(seen[name])
+
+
+@pytest.mark.parametrize(("name", "gate"), CAUGHT_BY_AUDIT.items())
+def test_an_audit_finds_what_rows_do_not_show(
+    seen: Mapping[str, Sight], store: Store, name: str, gate: str
+) -> None:
+    assert Verdict.FAIL not in {result.verdict for result in seen[name].results.values()}
+    (result,) = audited(store, seen[name].row, (gate,))
+    assert result.verdict is Verdict.FAIL
+    marked = store.latest_rows()[seen[name].row["cell"]]
+    assert marked["gate_verdict"] == Verdict.FAIL
+
+
+class TestTraining:
+    """What the numbers of an encoder do not show, and `bench check` does."""
+
+    @pytest.mark.parametrize(
+        ("name", "check"),
+        [("twice", "one-normalisation"), ("wide", "attack-budget"), ("label-reader", "no-label")],
+    )
+    def test_bench_check_finds_it(self, name: str, check: str) -> None:
+        method = Registry.discover().find(plugin(name)).load()
+        (wanted,) = (one for one in CHECKS if one.name == check)
+        assert wanted.result(Subject(method, scale=QUICK)).verdict is Kept.BROKEN
+
+
+class TestFolders:
+    """Images in a folder per class, whose order would tell their classes."""
+
+    @pytest.fixture(scope="class")
+    def folder(self, tmp_path_factory: pytest.TempPathFactory) -> str:
+        root = tmp_path_factory.mktemp("images")
+        data = data_set(DataRef("digits", "train=200,test=64"), DATA)
+        for split, images in (("train", data.train), ("test", data.test)):
+            for number, (pixels, label) in enumerate(zip(images.pixels, images.labels.tolist(), strict=True)):
+                path = root / split / str(label) / f"{number}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(path)
+        return f"folder:{root}[like=digits]"
+
+    @pytest.fixture
+    def accuracy(self, sweep_of: Callable[..., Any], store: Store, folder: str) -> Callable[[str], float]:
+        """Of the head that a cheat brings along: it is as good as what it knows of the classes."""
+
+        def accuracy(name: str) -> float:
+            plan = run(sweep_of(name, datasets=folder, protocol="own-1[attacks=clean]", limit=None))
+            (sight,) = sights(plan, store).values()
+            return float(sight.row["sa"])
+
+        return accuracy
+
+    def test_the_order_that_a_method_is_handed_tells_nothing(self, accuracy: Callable[[str], float]) -> None:
+        assert accuracy("file-order") < 30
+
+    def test_positions_would_tell_all_and_so_have_to_be_declared(
+        self, accuracy: Callable[[str], float], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with pytest.raises(BenchError, match=r"notes on each pre-training image \(position\).*`external_data`"):
+            accuracy("positions")
+        cheat = Registry.discover().find(plugin("positions")).load()
+        monkeypatch.setattr(cheat, "external_data", lambda self: True)
+        assert accuracy("positions") > 60
+
+
+class TestStore:
+    def test_weights_from_a_file_that_is_no_setting_are_found_by_computing_them_again(
+        self, sweep_of: Callable[..., Any], store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        weights = tmp_path / "weights"
+        monkeypatch.setenv("STALE_WEIGHTS", str(weights))
+        weights.write_text("1")
+        before = sights(run(sweep_of("stale")), store)["stale"]
+        weights.write_text("-1")
+        assert sights(run(sweep_of("stale")), store)["stale"].row == before.row
+        after = sights(run(sweep_of("stale", rerun=True)), store)["stale"]
+        assert after.row["status"] == "failed"
+        assert "has other bits" in error_of(after)
+
+    def test_a_stage_of_another_model_under_this_ones_key_is_refused(
+        self, seen: Mapping[str, Sight], sweep_of: Callable[..., Any], store: Store, tmp_path: Path
+    ) -> None:
+        swapped = Store.open(shutil.copytree(store.root, tmp_path / "runs"))
+        own, other = (seen[name].row["pretrain_key"] for name in (HONEST, "quantised"))
+        shutil.rmtree(swapped.stage(own))
+        shutil.copytree(swapped.stage(other), swapped.stage(own))
+        for key in heads_of(plan_of(sweep_of(HONEST))):
+            shutil.rmtree(swapped.stage(key))
+        sight = sights(run(sweep_of(HONEST, out=swapped.root)), swapped)[HONEST]
+        assert "it is the record of another stage" in error_of(sight)
+
+
+def heads_of(plan: Plan) -> list[str]:
+    return [key for key, stage in plan.stages.items() if stage.kind is StageKind.HEAD]
