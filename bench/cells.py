@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from bench.errors import BenchError
 from bench.garbage import stages_of
-from bench.plan import MethodRef
-from bench.registry import Registry
 
 SHOWN = 8
 """Digits of a key that people are shown, and candidates that an error lists."""
@@ -42,19 +39,6 @@ def find_cell(rows: Mapping[str, Row], text: str) -> str:
     if len(found) == 1:
         return found[0]
     raise _ambiguous(rows, text, found) if found else _missing(rows, text)
-
-
-def method_ref(row: Row) -> MethodRef:
-    """The row's method. Rows know no paths, and a stored encoder needs the files of its settings no more."""
-    config = json.loads(row["config"])
-    files = {name: "(not kept)" for name, value in config.items() if _is_file(value)}
-    installed = {entry.name for entry in Registry.discover().entries}
-    text = row["method"] if row["method"] in installed else row["plugin"]
-    return MethodRef(text, row["method"], config, row["dataset_like"], files)
-
-
-def _is_file(value: object) -> bool:
-    return isinstance(value, dict) and value.keys() == {"sha256", "size"}
 
 
 def _ambiguous(rows: Mapping[str, Row], text: str, keys: list[str]) -> BenchError:

@@ -190,6 +190,28 @@ def check_radius(norm: Norm, eps: float) -> None:
         )
 
 
+DLR_CLASSES = 4
+LEAST_CLASSES = 2
+
+
+def check_classes(spec: AttackSpec, classes: int) -> None:
+    """Whether an attack is defined for so many classes.
+
+    Raises:
+        BenchError: if there are too few.
+    """
+    with_dlr = spec.kind is AttackKind.AUTOATTACK and (not spec.parts or Part.APGD_T in spec.parts)
+    least = DLR_CLASSES if with_dlr else LEAST_CLASSES
+    if classes >= least:
+        return
+    needs = "the targeted DLR loss" if with_dlr else "a misclassified image"
+    why = ", since it compares the largest logit with the third and fourth" if with_dlr else ""
+    raise BenchError(
+        f"attack '{spec.name}' is not defined for {classes} classes: {needs} needs at least {least} classes{why}. Use "
+        f"data with {least} classes or more, or other attacks (`bench list attacks`)."
+    )
+
+
 CLEAN = AttackSpec("clean", Metric.SA, AttackKind.CLEAN)
 PGD20 = AttackSpec("pgd20", Metric.RA_PGD20, AttackKind.PGD, steps=20, step_fraction=1 / 4)
 # AMOC white_box_attack.py:22-28: foolbox's LinfPGD with rel_stepsize .1, which clips its random start.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import __version__
-from bench.cells import method_ref, name_of
+from bench.cells import name_of
 from bench.data.limits import Limit
 from bench.data.loading import data_facts
 from bench.errors import BenchError, Interrupted, StoreError
@@ -30,6 +30,7 @@ from bench.protocols.recipes import protocol_of
 from bench.provenance import commit
 from bench.schema import Row, Status
 from bench.store import Store
+from bench.surrogates import method_of_row
 from bench.sweep import Sweep
 
 SURROGATES = ("pgd-at", "simclr")
@@ -108,7 +109,7 @@ class Auditor:
     # The stage of a gate.
 
     def _job(self, gate: str) -> Job:
-        row, method = self.row, method_ref(self.row)
+        row, method = self.row, method_of_row(self.row)
         protocol = protocol_of(row["protocol"])
         surrogates = self._surrogates() if GATES[gate].needs is Need.SURROGATES else {}
         recipe = {
@@ -132,7 +133,7 @@ class Auditor:
             alike = all(row[name] == self.row[name] for name in same) and row["label"] == method
             own = row["pretrain_key"] == self.row["pretrain_key"]
             if alike and not own and row["status"] == Status.OK and row["protocol"] == SURROGATE_PROTOCOL:
-                return Surrogate(method_ref(row), row["pretrain_key"], row["head_key"])
+                return Surrogate(method_of_row(row), row["pretrain_key"], row["head_key"])
         return None
 
     def _trained(self, method: str) -> Surrogate:

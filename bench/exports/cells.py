@@ -9,7 +9,6 @@ from typing import Any
 from torch import Tensor
 
 from bench import __version__
-from bench.cells import method_ref
 from bench.errors import BenchError
 from bench.executors.work import load_encoder, load_head
 from bench.models.encoder import ResNetEncoder
@@ -17,6 +16,7 @@ from bench.models.portable import HEAD, architecture_of, pack
 from bench.protocols.heads import FittedHead
 from bench.schema import Status
 from bench.store import Store
+from bench.surrogates import method_of_row
 
 SCORED = "scored."
 """Prefix of the encoder's buffers that moved while the head was fitted; the scored classifier has these."""
@@ -57,7 +57,7 @@ def load_cell(store: Store, row: Row) -> Trained:
         raise BenchError(f"cell '{name}' failed ({row['error']}), so there is nothing to export: run it again first.")
     if gone := [key for key in (row["pretrain_key"], row["head_key"]) if not store.has(key)]:
         raise BenchError(f"cell '{name}' lost its stage {gone[0]} (`bench rm` or `bench gc`): run it again first.")
-    encoder = load_encoder(store, row["pretrain_key"], method_ref(row), "cpu")
+    encoder = load_encoder(store, row["pretrain_key"], method_of_row(row), "cpu")
     if not isinstance(encoder, ResNetEncoder):
         raise BenchError(
             f"cell '{name}' has an encoder of its own kind ({type(encoder).__name__}), and only residual networks of "

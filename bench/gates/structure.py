@@ -91,17 +91,19 @@ def batch_mates(subject: Subject) -> Reading:
 def unchanged(subject: Subject) -> Reading:
     """R4: tensors that are not what pre-training left, but for those that the protocol moves, or that a pass changes.
 
-    The images that are handed in count among them.
+    The images that are handed in and the state of torch's global generator count among them.
     """
     own = subject.classifier.encoder.state_dict()
     moved = {
         name for name, value in subject.stored.items() if name not in own or not torch.equal(own[name].cpu(), value)
     }
     before, x = state_of(subject.classifier), subject.x[subject.sample(BATCH_SIZE)]
-    handed = x.clone()
+    handed, generator = x.clone(), torch.get_rng_state()
     subject.logits(handed)
     input_gradient(subject, cross_entropy, handed, subject.y[subject.sample(BATCH_SIZE)])
-    changed = set(changes(subject.classifier, before)) | ({"the images"} if not torch.equal(x, handed) else set())
+    changed = set(changes(subject.classifier, before))
+    changed |= set() if torch.equal(x, handed) else {"the images"}
+    changed |= set() if torch.equal(generator, torch.get_rng_state()) else {"the global generator"}
     found = sorted((moved - subject.moving) | changed)
     return Reading(len(found), detail=", ".join(found[:5]))
 
