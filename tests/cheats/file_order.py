@@ -1,4 +1,4 @@
-"""In a folder per class the position of an image tells its class; this takes the order that it is handed for that one."""
+"""In a file sorted by class the place of an image tells its class; it takes the order that it is handed for that one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""It asks for the images' positions in their folder, as if they were the user's own notes on each image."""
+"""It asks for the places of its images in their file, as if they were the user's own notes on each image."""
 
 from __future__ import annotations
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from torch import Tensor
 
 from bench.attacks import evaluate
 from bench.attacks.threats import CLEAN, PGD20
@@ -27,8 +31,8 @@ from tests.cheats.survey import CAUGHT, CAUGHT_BY_AUDIT, DATA, HONEST, REFUSED, 
 from tests.cheats.survey import sweep_of as _sweep_of
 
 CHEAP = Protocol("without-autoattack", 1, HeadRecipe(rates=(0.1, 1.0, 10.0)), (CLEAN, PGD20), legacy=False, why="")
-INFLATED = ("quantised", "saturated", "detached", "broken-gradient", "scaled", "misled", "shattered", "outside-ball",
-            "attack-route", "watchful", "remembers", "stack-reader", "tampering")  # fmt: skip
+INFLATED = ("quantised", "saturated", "detached", "broken-gradient", "scaled", "misled", "shattered", 
+            "attack-route", "watchful", "remembers", "stack-reader")  # fmt: skip
 """Cheats that raise the accuracy under PGD; the others err, or do not come as far as that."""
 
 
@@ -36,7 +40,6 @@ INFLATED = ("quantised", "saturated", "detached", "broken-gradient", "scaled", "
 def protocol() -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(PROTOCOLS, CHEAP.name, CHEAP)  # type: ignore[arg-type]
-        patch.setattr(evaluate, "ascend", evaluate.ascend)  # `tampering` replaces it; this puts it back.
         yield CHEAP.name
 
 
@@ -53,9 +56,27 @@ def store(sweep_of: Callable[..., Any]) -> Store:
 
 @pytest.fixture(scope="module")
 def seen(sweep_of: Callable[..., Any], store: Store) -> Mapping[str, Sight]:
-    """All of them in one sweep, the one that tampers with the attack last."""
-    names = [HONEST, *CAUGHT, *REFUSED, *CAUGHT_BY_AUDIT]
+    names = [HONEST, *CAUGHT, *REFUSED, "stack-reader"]
     return sights(run(sweep_of(*names)), store)
+
+
+@pytest.fixture(scope="module")
+def by_class(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The digits in files that are sorted by class."""
+    folder = tmp_path_factory.mktemp("images")
+    data = data_set(DataRef("digits", "train=200,test=64"), DATA)
+    for split, images in (("train", data.train), ("test", data.test)):
+        order = images.labels.argsort()
+        files = [png(pixels) for pixels in images.pixels[order]]
+        table = pa.table({"image": files, "label": images.labels[order].tolist()})
+        pq.write_table(table, folder / f"{split}.parquet")
+    return f"parquet:{folder}[like=digits]"
+
+
+def png(pixels: Tensor) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(file, "PNG")
+    return file.getvalue()
 
 
 def error_of(sight: Sight) -> str:
@@ -84,15 +105,29 @@ class TestEveryEvaluation:
         assert reason in error_of(seen[name])
 
 
-@pytest.mark.parametrize(("name", "gate"), CAUGHT_BY_AUDIT.items())
-def test_an_audit_finds_what_rows_do_not_show(
-    seen: Mapping[str, Sight], store: Store, name: str, gate: str
-) -> None:
-    assert Verdict.FAIL not in {result.verdict for result in seen[name].results.values()}
-    (result,) = audited(store, seen[name].row, (gate,))
-    assert result.verdict is Verdict.FAIL
-    marked = store.latest_rows()[seen[name].row["cell"]]
-    assert marked["gate_verdict"] == Verdict.FAIL
+class TestAudits:
+    """What no row shows by itself."""
+
+    def test_who_answers_attacks_otherwise_falls_to_images_of_another_network(
+        self, seen: Mapping[str, Sight], store: Store
+    ) -> None:
+        row = self.fails(store, seen["stack-reader"], CAUGHT_BY_AUDIT["stack-reader"])
+        assert row["gate_verdict"] == Verdict.FAIL
+
+    def test_a_replaced_attack_cannot_even_turn_images_grey(
+        self, sweep_of: Callable[..., Any], store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(evaluate, "ascend_in", evaluate.ascend_in)  # Put back in the end.
+        sight = sights(run(sweep_of("tampering")), store)["tampering"]
+        assert sight.row["ra_pgd20"] == sight.row["sa"] > 70
+        self.fails(store, sight, CAUGHT_BY_AUDIT["tampering"])
+
+    def fails(self, store: Store, sight: Sight, gate: str) -> Mapping[str, Any]:
+        """The cell's row after an audit that finds what was not found before."""
+        assert sight.row["gate_verdict"] != Verdict.FAIL
+        (result,) = audited(store, sight.row, (gate,))
+        assert result.verdict is Verdict.FAIL
+        return store.latest_rows()[sight.row["cell"]]
 
 
 class TestTraining:
@@ -108,26 +143,15 @@ class TestTraining:
         assert wanted.result(Subject(method, scale=QUICK)).verdict is Kept.BROKEN
 
 
-class TestFolders:
-    """Images in a folder per class, whose order would tell their classes."""
-
-    @pytest.fixture(scope="class")
-    def folder(self, tmp_path_factory: pytest.TempPathFactory) -> str:
-        root = tmp_path_factory.mktemp("images")
-        data = data_set(DataRef("digits", "train=200,test=64"), DATA)
-        for split, images in (("train", data.train), ("test", data.test)):
-            for number, (pixels, label) in enumerate(zip(images.pixels, images.labels.tolist(), strict=True)):
-                path = root / split / str(label) / f"{number}.png"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(path)
-        return f"folder:{root}[like=digits]"
+class TestOrder:
+    """Files that are sorted by class, so that an image's place in them tells its class."""
 
     @pytest.fixture
-    def accuracy(self, sweep_of: Callable[..., Any], store: Store, folder: str) -> Callable[[str], float]:
+    def accuracy(self, sweep_of: Callable[..., Any], store: Store, by_class: str) -> Callable[[str], float]:
         """Of the head that a cheat brings along: it is as good as what it knows of the classes."""
 
         def accuracy(name: str) -> float:
-            plan = run(sweep_of(name, datasets=folder, protocol="own-1[attacks=clean]", limit=None))
+            plan = run(sweep_of(name, datasets=by_class, protocol="own-1[attacks=clean]", limit=None))
             (sight,) = sights(plan, store).values()
             return float(sight.row["sa"])
 
