@@ -132,7 +132,8 @@ def perform(job: Job, site: Site, report: Reporter, stop: Stop) -> StageState:
 def _carry_out(job: Job, store: Store, bench: Bench) -> None:
     stage, site = job.stage, bench.site
     check_source(stage)
-    with bench.stop.at_once(), site.settled(Precision(stage.recipe["precision"])):  # A pre-training defers the stop.
+    settled = site.settled(Precision(stage.recipe["precision"]))
+    with bench.stop.at_once(), settled, loading.logged() as reads:  # A pre-training defers the stop.
         compute = _PREPARE[stage.kind](job, store, bench)
         forget_peak_memory(site.device)
         began = time.perf_counter()
@@ -148,6 +149,7 @@ def _carry_out(job: Job, store: Store, bench: Bench) -> None:
         "weight": stage.weight,
         "result": json.loads(canonical(product.result)),
         "bits": bits_of(product.tensors),
+        "reads": sorted(set(reads)),
         "context": asdict(context(site.device, execution_of(stage, site))),
         "seconds": seconds,
         "peak_memory_mb": peak_memory_mb(site.device),
@@ -231,7 +233,7 @@ def recording(stage: Stage, store: Store, bench: Bench, history: list[Mapping[st
 
 def _head(job: Job, store: Store, bench: Bench) -> Compute:
     stage, task, site = job.stage, job.stage.task, bench.site
-    data = loading.data_set(task.data, site.data_dir).to(site.device)
+    data = loading.training_set(task.data, site.data_dir).to(site.device)
     encoder = load_encoder(store, stage.upstream["encoder"], task.method, site.device)
     recipe, lender = protocol_of(str(task.protocol)).recipe, stage.upstream.get("rate")
     rate = store.record(lender)["result"]["rate"] if lender else None
@@ -274,7 +276,7 @@ def _attack(job: Job, store: Store, bench: Bench) -> Compute:
 def _attacked_images(task: Task, spec: AttackSpec, site: Site) -> LabelledImages | CorruptedImages:
     if spec.kind is AttackKind.CORRUPTION:
         return loading.corrupted_images(task.data, spec.corruptions, site.data_dir)
-    return loading.data_set(task.data, site.data_dir).to(site.device).test
+    return loading.test_images(task.data, site.data_dir).to(site.device)
 
 
 def _surrogate(job: Job, store: Store, site: Site) -> Classifier | None:
@@ -289,7 +291,7 @@ def _surrogate(job: Job, store: Store, site: Site) -> Classifier | None:
 
 def _audit(job: Job, store: Store, bench: Bench) -> Compute:
     stage, task, site = job.stage, job.stage.task, bench.site
-    data = loading.data_set(task.data, site.data_dir).to(site.device)
+    images = loading.test_images(task.data, site.data_dir).to(site.device)
     encoder = load_encoder(store, stage.upstream["encoder"], task.method, site.device)
     fitted = load_head(store, stage.upstream["head"])
     kept = stored(store, stage.upstream["encoder"], StageKind.PRETRAIN)
@@ -302,7 +304,7 @@ def _audit(job: Job, store: Store, bench: Bench) -> Compute:
 
     def compute() -> Product:
         scored = Scored(encoder, fitted, kept, protocol_of(str(task.protocol)), outcomes, surrogates)
-        results = audit(scored, data.test, stage.recipe["eps"], task.seed, task.gates, bench.report)
+        results = audit(scored, images, stage.recipe["eps"], task.seed, task.gates, bench.report)
         return Product({"numbers": numbers(results)}, {"gates": {one.gate: one.facts for one in results}})
 
     return compute

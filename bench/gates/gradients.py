@@ -164,19 +164,13 @@ def _slope(classifier: torch.nn.Module, x: Tensor, y: Tensor) -> Tensor:
 
 def probabilities(subject: Subject) -> Reading:
     """G5: per cent of images whose outputs are probabilities, not logits."""
-    found = []
-    for index in subject.batches():
-        outputs = subject.logits(subject.x[index])
-        inside = ((outputs >= -PROBABILITY) & (outputs <= 1 + PROBABILITY)).all(1)
-        found.append(inside & ((outputs.sum(1) - 1).abs() <= PROBABILITY * outputs.shape[1]))
-    return share(torch.cat(found))
+    outputs = subject.clean
+    inside = ((outputs >= -PROBABILITY) & (outputs <= 1 + PROBABILITY)).all(1)
+    return share(inside & ((outputs.sum(1) - 1).abs() <= PROBABILITY * outputs.shape[1]))
 
 
 def saturated(subject: Subject) -> Reading:
     """G6: per cent of images whose softmax is exactly 0 or 1 everywhere in float32, so that cross-entropy is flat."""
-    found = []
-    for index in subject.batches():
-        chances = subject.logits(subject.x[index]).softmax(1)
-        found.append(((chances == 0) | (chances == 1)).all(1))
-    flat = torch.cat(found)
+    chances = subject.clean.softmax(1)
+    flat = ((chances == 0) | (chances == 1)).all(1)
     return share(flat, listed(flat))

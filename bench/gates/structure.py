@@ -16,8 +16,10 @@ from bench.attacks.threats import AttackKind, AttackSpec, Metric, Version
 from bench.gates.subject import Subject, cross_entropy, difference, input_gradient, listed, share
 from bench.gates.verdicts import NotRun, Reading
 
-REPEATS, BATCHES, BATCH_SIZE = 5, 5, 100
+REPEATS, BATCHES, REPEATED = 5, 5, 10
 """Forward passes per batch, batches, images in each."""
+SEEN = 50
+"""Images that are looked at where all of them would tell no more."""
 ALONE = 20
 """Images that are scored alone."""
 MIN_CLASSES = 4
@@ -26,7 +28,7 @@ MIN_CLASSES = 4
 
 def collapse(subject: Subject) -> Reading:
     """R11: the share of images in the class that is predicted most often, in points above the largest class."""
-    predicted = torch.cat([subject.logits(subject.x[index]).argmax(1) for index in subject.batches()])
+    predicted = subject.clean.argmax(1)
     frequent, largest = (int(labels.bincount().max()) for labels in (predicted, subject.y))
     count = len(subject.y)
     classes = int((predicted.bincount() > 0).sum())
@@ -36,16 +38,11 @@ def collapse(subject: Subject) -> Reading:
 def repeated(subject: Subject) -> Reading:
     """R1: the largest change of a logit between five forward passes of a batch, relative to the largest logit."""
     found = []
-    for index in torch.split(subject.sample(BATCHES * BATCH_SIZE), _batch_size(subject)):
+    for index in torch.split(subject.sample(BATCHES * REPEATED), REPEATED):
         first = subject.logits(subject.x[index])
         again = [_distance(first, subject.logits(subject.x[index])) for _ in range(REPEATS - 1)]
         found.append(max(again))
     return Reading(max(found), subject.rounding)
-
-
-def _batch_size(subject: Subject) -> int:
-    """Such that there are five batches also of few images."""
-    return max(1, min(BATCH_SIZE, len(subject.images) // BATCHES))
 
 
 def _distance(one: Tensor, other: Tensor) -> float:
@@ -56,7 +53,7 @@ def _distance(one: Tensor, other: Tensor) -> float:
 def optimises(subject: Subject) -> Reading:
     """R2: backward passes that a forward pass carries out."""
     with _backward_passes() as passes, torch.enable_grad():
-        subject.classifier(subject.x[subject.sample(BATCH_SIZE)])
+        subject.classifier(subject.x[subject.sample(SEEN)])
     return Reading(len(passes))
 
 
@@ -79,7 +76,7 @@ def _backward_passes() -> Iterator[list[str]]:
 
 def batch_mates(subject: Subject) -> Reading:
     """R3: the largest change of a logit when an image is scored alone, relative to the largest logit."""
-    index = subject.sample(BATCH_SIZE)
+    index = subject.sample(SEEN)
     together = subject.logits(subject.x[index])[:ALONE]
     alone = torch.cat([subject.logits(subject.x[one : one + 1]) for one in index[:ALONE].tolist()])
     training = [name for name, part in subject.classifier.named_modules() if part.training]
@@ -97,10 +94,10 @@ def unchanged(subject: Subject) -> Reading:
     moved = {
         name for name, value in subject.stored.items() if name not in own or not torch.equal(own[name].cpu(), value)
     }
-    before, x = state_of(subject.classifier), subject.x[subject.sample(BATCH_SIZE)]
+    before, x = state_of(subject.classifier), subject.x[subject.sample(SEEN)]
     handed, generator = x.clone(), torch.get_rng_state()
     subject.logits(handed)
-    input_gradient(subject, cross_entropy, handed, subject.y[subject.sample(BATCH_SIZE)])
+    input_gradient(subject, cross_entropy, handed, subject.y[subject.sample(SEEN)])
     changed = set(changes(subject.classifier, before))
     changed |= set() if torch.equal(x, handed) else {"the images"}
     changed |= set() if torch.equal(generator, torch.get_rng_state()) else {"the global generator"}
@@ -110,7 +107,7 @@ def unchanged(subject: Subject) -> Reading:
 
 def one_callable(subject: Subject) -> Reading:
     """R6: the largest change of a logit when a gradient is asked for, relative to the largest logit."""
-    x = subject.x[subject.sample(BATCH_SIZE)]
+    x = subject.x[subject.sample(SEEN)]
     with torch.enable_grad():
         attacked = subject.classifier(x.clone().requires_grad_(True)).detach()
     return Reading(_distance(subject.logits(x), attacked), subject.rounding)
@@ -153,5 +150,5 @@ def reproduced(subject: Subject) -> Reading:
     stored = subject.named("clean")
     if len(stored) != len(subject.images):
         raise NotRun(f"{len(stored)} outcomes are stored for {len(subject.images)} test images")
-    other = stored != subject.right(subject.x)
+    other = stored != (subject.clean.argmax(1) == subject.y).cpu()
     return share(other, listed(other))

@@ -79,6 +79,11 @@ class Subject:
         """Int64 [N]."""
         return self.images.labels
 
+    @cached_property
+    def clean(self) -> Tensor:
+        """The logits of the test images as they are, [N, C]."""
+        return torch.cat([self.logits(self.x[index]) for index in self.batches()])
+
     @property
     def rounding(self) -> float:
         """By how much arithmetic alone may move a logit, as a fraction of the largest."""

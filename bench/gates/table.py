@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from bench.attacks.threats import Norm
@@ -11,6 +11,9 @@ from bench.errors import StageError, unknown
 from bench.gates import gradients, order, structure
 from bench.gates.subject import Subject
 from bench.gates.verdicts import NotRun, Reading, Result, Threshold, Unit, Verdict, judged
+
+LONGEST = 300
+"""Characters of an error that are kept."""
 
 
 class Need(StrEnum):
@@ -215,14 +218,18 @@ def _check_norm(gate: Gate, subject: Subject) -> None:
 def verdicts(subject: Subject, names: Iterable[str]) -> Iterator[Result]:
     """The verdict of each gate, as soon as it is known; one that breaks says so, and the others go on."""
     for name in names:
-        gate = GATES[name]
-        try:
-            _check_norm(gate, subject)
-            yield judged(name, gate.measure(subject), gate.threshold)
-        except NotRun as reason:
-            yield Result(name, Verdict.NOT_RUN, detail=str(reason))
-        except StageError as error:
-            yield Result(name, Verdict.FAIL, unit=gate.threshold.unit, detail=str(error))
-        except Exception as error:
-            text = f"it could not be measured: {type(error).__name__}: {error}"
-            yield Result(name, Verdict.WARN, unit=gate.threshold.unit, detail=" ".join(text.split())[:300])
+        result = _verdict(GATES[name], subject)
+        yield replace(result, why=GATES[name].why) if result.verdict in (Verdict.WARN, Verdict.FAIL) else result
+
+
+def _verdict(gate: Gate, subject: Subject) -> Result:
+    try:
+        _check_norm(gate, subject)
+        return judged(gate.name, gate.measure(subject), gate.threshold)
+    except NotRun as reason:
+        return Result(gate.name, Verdict.NOT_RUN, detail=str(reason))
+    except StageError as error:
+        return Result(gate.name, Verdict.FAIL, unit=gate.threshold.unit, detail=str(error))
+    except Exception as error:
+        text = " ".join(f"it could not be measured: {type(error).__name__}: {error}".split())
+        return Result(gate.name, Verdict.WARN, unit=gate.threshold.unit, detail=text[:LONGEST])

@@ -32,6 +32,8 @@ class Unit(StrEnum):
     PASSES = "backward passes"
     LOGITS = "of the largest logit"
     CLASSES = "classes"
+    MODELS = "models"
+    STAGES = "stages"
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ class Result:
         number, threshold: what was measured and what it was held against; None where nothing was measured.
         unit: of both.
         detail: what else there is to say of it; the reason, where nothing was measured.
+        why: what a warning or a fail means.
     """
 
     gate: str
@@ -85,6 +88,7 @@ class Result:
     threshold: float | None = None
     unit: str = ""
     detail: str = ""
+    why: str = ""
 
     @property
     def facts(self) -> dict[str, Any]:
