@@ -29,6 +29,7 @@ from bench.executors.product import HISTORY, Product, bits_of, sound, stored
 from bench.executors.reporter import Reporter
 from bench.executors.stop import Stop
 from bench.executors.tensorboard import event_log, log_folder
+from bench.gates.table import GATES, Need
 from bench.history import doubts
 from bench.keys import canonical, changed
 from bench.plan import SURROGATE_ENCODER, SURROGATE_HEAD, MethodRef, Stage, StageKind, Task
@@ -301,9 +302,11 @@ def _audit(job: Job, store: Store, bench: Bench) -> Compute:
         if name.startswith(OUTCOME)
     }
     surrogates = _surrogates(job, store, site)
+    needs_training = any(GATES[gate].needs is Need.TRAINING for gate in task.gates)
+    training = loading.training_set(task.data, site.data_dir).to(site.device).train if needs_training else None
 
     def compute() -> Product:
-        scored = Scored(encoder, fitted, kept, protocol_of(str(task.protocol)), outcomes, surrogates)
+        scored = Scored(encoder, fitted, kept, protocol_of(str(task.protocol)), outcomes, surrogates, training)
         results = audit(scored, images, stage.recipe["eps"], task.seed, task.gates, bench.report)
         return Product({"numbers": numbers(results)}, {"gates": {one.gate: one.facts for one in results}})
 

@@ -26,8 +26,9 @@ class Cheat(Honest):
 
     def pretrain(self, images: UnlabelledImages, run: Run) -> Encoder:
         encoder, trained = self.encoder(images.profile), run.upstream["victim"].state_dict()
-        routes = {name.replace(".main.", f".{route}."): weight for name, weight in trained.items() for route in encoder.routes}
-        encoder.victim.load_state_dict(routes)
+        for route in encoder.routes:
+            own = {name.replace(".main.", f".{route}."): weight for name, weight in trained.items()}
+            encoder.victim.load_state_dict(own, strict=False)
         for norm in encoder.modules():
             if isinstance(norm, RoutedBatchNorm):
                 mislead(norm["decoy"])

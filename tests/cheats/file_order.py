@@ -1,4 +1,4 @@
-"""In a file sorted by class the place of an image tells its class; it takes the order that it is handed for that one."""
+"""It takes the order in which it is handed images for that of their file, which may be sorted by class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""It rounds the image that it is handed in place: what was an adversarial image inside its ball is another one outside."""
+"""It rounds the images that it is handed in place: what was an adversarial image is another one, outside its ball."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ CAUGHT: Mapping[str, str] = {
     "constant": "R11",
 }
 """Cheats that every evaluation looks for, and the gate that is meant for each."""
-CAUGHT_BY_AUDIT: Mapping[str, str] = {"stack-reader": "G2", "tampering": "O5"}
+CAUGHT_BY_AUDIT: Mapping[str, str] = {"stack-reader": "G2", "memory": "G8", "tampering": "O5"}
 """Those that take an attack to be found, and the gate of `bench audit` that is meant for each."""
 REFUSED: Mapping[str, str] = {
     "not-a-number": "not finite",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,38 +15,31 @@ from PIL import Image
 from torch import Tensor
 
 from bench.attacks import evaluate
-from bench.attacks.threats import CLEAN, PGD20
 from bench.conformance.subject import QUICK, Subject
 from bench.conformance.suite import CHECKS
 from bench.conformance.verdicts import Verdict as Kept
 from bench.data.loading import data_set
 from bench.errors import BenchError
+from bench.executors.campaign import Campaign, identical_seeds
 from bench.gates.verdicts import Verdict
 from bench.plan import DataRef, Plan, StageKind
 from bench.planning import plan_of
-from bench.protocols.recipes import PROTOCOLS, HeadRecipe, Protocol
 from bench.registry import Registry
 from bench.store import Store
 from tests.cheats.survey import CAUGHT, CAUGHT_BY_AUDIT, DATA, HONEST, REFUSED, Sight, audited, plugin, run, sights
 from tests.cheats.survey import sweep_of as _sweep_of
 
-CHEAP = Protocol("without-autoattack", 1, HeadRecipe(rates=(0.1, 1.0, 10.0)), (CLEAN, PGD20), legacy=False, why="")
+CHEAP = "slf-1[attacks=pgd20]"
+"""Without AutoAttack, which takes seconds for each of them."""
 INFLATED = ("quantised", "saturated", "detached", "broken-gradient", "scaled", "misled", "shattered", 
-            "attack-route", "watchful", "remembers", "stack-reader")  # fmt: skip
+            "attack-route", "watchful", "remembers", "stack-reader", "memory")  # fmt: skip
 """Cheats that raise the accuracy under PGD; the others err, or do not come as far as that."""
 
 
 @pytest.fixture(scope="module")
-def protocol() -> Iterator[str]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(PROTOCOLS, CHEAP.name, CHEAP)  # type: ignore[arg-type]
-        yield CHEAP.name
-
-
-@pytest.fixture(scope="module")
-def sweep_of(protocol: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+def sweep_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
     out = tmp_path_factory.mktemp("cheats") / "runs"
-    return lambda *names, **options: _sweep_of(names, options.pop("out", out), **{"protocol": protocol, **options})
+    return lambda *names, **options: _sweep_of(names, options.pop("out", out), **{"protocol": CHEAP, **options})
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +49,7 @@ def store(sweep_of: Callable[..., Any]) -> Store:
 
 @pytest.fixture(scope="module")
 def seen(sweep_of: Callable[..., Any], store: Store) -> Mapping[str, Sight]:
-    names = [HONEST, *CAUGHT, *REFUSED, "stack-reader"]
+    names = [HONEST, *CAUGHT, *REFUSED, "stack-reader", "memory"]
     return sights(run(sweep_of(*names)), store)
 
 
@@ -114,6 +107,11 @@ class TestAudits:
         row = self.fails(store, seen["stack-reader"], CAUGHT_BY_AUDIT["stack-reader"])
         assert row["gate_verdict"] == Verdict.FAIL
 
+    def test_who_knows_the_test_images_stands_on_them_better_than_on_those_it_was_trained_on(
+        self, seen: Mapping[str, Sight], store: Store
+    ) -> None:
+        self.fails(store, seen["memory"], CAUGHT_BY_AUDIT["memory"])
+
     def test_a_replaced_attack_cannot_even_turn_images_grey(
         self, sweep_of: Callable[..., Any], store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -128,6 +126,16 @@ class TestAudits:
         (result,) = audited(store, sight.row, (gate,))
         assert result.verdict is Verdict.FAIL
         return store.latest_rows()[sight.row["cell"]]
+
+
+class TestSeeds:
+    def test_seeds_that_are_one_and_the_same_are_no_evidence(
+        self, sweep_of: Callable[..., Any], tmp_path: Path
+    ) -> None:
+        out = tmp_path / "runs"
+        run(sweep_of("one-seed", HONEST, seeds=2, out=out))
+        reading = identical_seeds(Campaign(Store.open(out), DATA, "cpu", lambda *_: None))
+        assert (reading.number, reading.detail) == (1, "one-seed: seeds 0, 1")
 
 
 class TestTraining:
