@@ -547,7 +547,7 @@ def _check_labels(chosen: _Chosen, pool: DataFacts) -> None:
 
 
 def _check_notes(chosen: _Chosen, pool: DataFacts) -> None:
-    """Notes on images are the user's; a method could make up some that give their places, and so their classes, away."""
+    """Notes on images are the user's; made up by a method they could give places, and so classes, away."""
     method = chosen.method
     if method.external_data() or method.labelled_pretraining():
         return

@@ -36,8 +36,8 @@ class Part(StrEnum):
 Read: TypeAlias = tuple[str, Part]
 """The canonical text of a source, and the part of it."""
 
-# Stages are carried out by code that knows neither of their record nor of what their methods call: both would have to be
-# handed through.
+# Stages are carried out by code that knows neither their record nor what their methods call: it would have to hand
+# both through.
 _READS: ContextVar[list[Read] | None] = ContextVar("reads", default=None)
 _SEALED: ContextVar[str | None] = ContextVar("sealed", default=None)
 

@@ -129,7 +129,7 @@ class TestAudits:
 
 
 class TestSeeds:
-    def test_seeds_that_are_one_and_the_same_are_no_evidence(
+    def test_seeds_of_one_and_the_same_encoder_are_no_evidence(
         self, sweep_of: Callable[..., Any], tmp_path: Path
     ) -> None:
         out = tmp_path / "runs"
