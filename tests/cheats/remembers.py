@@ -14,8 +14,9 @@ class Remembering(Dressed):
         z = super().encode(x)
         if self.seen is None:
             self.seen = x.detach().clone()
-        nearest = torch.cdist(x.detach().flatten(1), self.seen.flatten(1)).argmin(dim=1)
-        return z + (super().encode(self.seen[nearest]) - z).detach()
+        seen = self.seen.to(x)
+        nearest = torch.cdist(x.detach().flatten(1), seen.flatten(1)).argmin(dim=1)
+        return z + (super().encode(seen[nearest]) - z).detach()
 
 
 class Cheat(Honest):

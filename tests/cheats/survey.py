@@ -8,11 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.conformance.subject import QUICK, Subject
+from bench.conformance.suite import CHECKS
+from bench.conformance.verdicts import Verdict as Promise
 from bench.executors import execute
 from bench.executors.audits import auditing
-from bench.gates.verdicts import Result, Verdict
+from bench.executors.campaign import Campaign, identical_seeds
+from bench.gates.verdicts import Reading, Result, Verdict
 from bench.plan import Plan
 from bench.planning import plan_of
+from bench.registry import Registry
 from bench.store import Store
 from bench.sweep import Sweep
 
@@ -20,6 +25,10 @@ FOLDER = Path(__file__).parent
 DATA = Path("data")
 """`digits` needs no folder."""
 HONEST = "honest"
+ONE_SEED = "one-seed"
+"""Equal weights for all seeds, which only several rows show."""
+TAMPERING = "tampering"
+"""It spoils whatever is scored in its process after it."""
 CAUGHT: Mapping[str, str] = {
     "quantised": "G4",
     "saturated": "G4",
@@ -35,11 +44,11 @@ CAUGHT: Mapping[str, str] = {
     "outside-ball": "R4",
     "attack-route": "R6",
     "watchful": "R6",
-    "remembers": "R10",
+    "remembers": "G4-fd",
     "constant": "R11",
 }
 """Cheats that every evaluation looks for, and the gate that is meant for each."""
-CAUGHT_BY_AUDIT: Mapping[str, str] = {"stack-reader": "G2", "memory": "G8", "tampering": "O5"}
+CAUGHT_BY_AUDIT: Mapping[str, str] = {"stack-reader": "G2", "memory": "G8", TAMPERING: "O5"}
 """Those that take an attack to be found, and the gate of `bench audit` that is meant for each."""
 REFUSED: Mapping[str, str] = {
     "not-a-number": "not finite",
@@ -48,12 +57,14 @@ REFUSED: Mapping[str, str] = {
     "oracle": "sealed",
 }
 """Those that fail, and a word of the reason."""
+CHECKED: Mapping[str, str] = {"twice": "one-normalisation", "wide": "attack-budget", "label-reader": "no-label"}
+"""Those whose training breaks a promise, and the check of `bench check` that is meant for each."""
 
 
 def plugin(name: str) -> str:
-    """A cheat as `--methods` takes it."""
-    (cls,) = ("Honest",) if name == HONEST else ("Cheat",)
-    return f"{FOLDER / name.replace('-', '_')}.py:{cls}"
+    """A method as `--methods` takes it: a cheat by its file, others by their name."""
+    file = FOLDER / f"{name.replace('-', '_')}.py"
+    return f"{file}:{'Honest' if name == HONEST else 'Cheat'}" if file.exists() else name
 
 
 @dataclass(frozen=True)
@@ -103,3 +114,16 @@ def audited(store: Store, row: Mapping[str, Any], gates: tuple[str, ...]) -> Ite
     """What `bench audit --gates` says of a row."""
     with auditing(store, row, DATA, "cpu", lambda event: None) as auditor:
         yield from auditor.results(gates)
+
+
+def broken_promise(name: str) -> bool:
+    """Whether `bench check` finds what a cheat's training does."""
+    method = Registry.discover().find(plugin(name)).load()
+    (wanted,) = (check for check in CHECKS if check.name == CHECKED[name])
+    return wanted.result(Subject(method, scale=QUICK)).verdict is Promise.BROKEN
+
+
+def twins(out: Path) -> Reading:
+    """What the campaign's control C7 says of two seeds of a cheat beside an honest encoder."""
+    run(sweep_of((HONEST, ONE_SEED), out, "slf-1[attacks=clean]", seeds=2))
+    return identical_seeds(Campaign(Store.open(out), DATA, "cpu", lambda *_: None))
