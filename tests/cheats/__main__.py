@@ -35,8 +35,8 @@ from tests.cheats.survey import (
 Table = Iterator[tuple[str, ...]]
 HEADER = ("plugin", "SA", "PGD-20", "AA", "meant for it", "fails", "warns")
 UNSEEN = (
-    "`file-order` gains nothing, `positions` is refused, `stale` is found by `--rerun`, and so is a stage of another model "
-    "under this one's key: see tests/cheats/test_cheats.py."
+    "`file-order` gains nothing, `positions` is refused, `stale` is found by `--rerun`, a stage of another model under "
+    "this one's key when it is read: see tests/cheats/test_cheats.py."
 )
 
 
