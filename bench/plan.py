@@ -144,6 +144,12 @@ class Seeds:
     head: int
     attack: int
 
+    @property
+    def text(self) -> str:
+        """For names: `0` where one seed sets all, else `0,head3,attack1`."""
+        shared = self.pretrain == self.head == self.attack
+        return f"{self.pretrain}" if shared else f"{self.pretrain},head{self.head},attack{self.attack}"
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -190,7 +196,7 @@ class Cell:
     @property
     def name(self) -> str:
         """How `bench why` and logs call it."""
-        return f"{self.label}/{self.data.source}/{self.protocol}/seed{self.seeds.pretrain}"
+        return f"{self.label}/{self.data.source}/{self.protocol}/seed{self.seeds.text}"
 
 
 @dataclass(frozen=True)

@@ -52,9 +52,17 @@ def plan_of(sweep: Sweep, *, download: bool = False, registry: Registry | None =
         chosen = [planner.asked(spec, source.profile) for spec in methods]  # before any download
         data = planner.data(source.name)
         for method in chosen:
-            for seed in sweep.seeds:
-                planner.add_cells(_Subject(method, data, seed), protocols)
+            for seeds in seeds_of(sweep):
+                planner.add_cells(_Subject(method, data, seeds), protocols)
     return Plan(tuple(planner.cells.values()), planner.stages)
+
+
+def seeds_of(sweep: Sweep) -> Iterator[Seeds]:
+    """The seeds of a sweep's cells: pre-training, head and attack are crossed where they were asked for apart."""
+    for pretrain in sweep.seeds:
+        for head in sweep.head_seeds or (pretrain,):
+            for attack in sweep.attack_seeds or (pretrain,):
+                yield Seeds(pretrain, head, attack)
 
 
 def source_of(kind: StageKind, entry: MethodEntry) -> dict[str, str]:
@@ -128,23 +136,36 @@ class _Chosen:
 
 @dataclass(frozen=True)
 class _Subject:
-    """Who is pre-trained, to be judged on which images, from which seed."""
+    """Who is pre-trained, to be judged on which images, from which seeds."""
 
     chosen: _Chosen
     data: DataFacts
-    seed: int
+    seeds: Seeds
 
     @property
     def label(self) -> str:
-        return f"{self.chosen.label} {self.data.ref.source} seed {self.seed}"
+        return f"{self.chosen.label} {self.data.ref.source} seed {self.seeds.pretrain}"
+
+    def of_head(self, protocol: Protocol) -> str:
+        """The label of the head; a seed of its own is part of it."""
+        return f"{self.label} {protocol.name}" + self._own("head", self.seeds.head)
+
+    def of_attack(self, protocol: Protocol, attack: str) -> str:
+        return f"{self.of_head(protocol)} {attack}" + self._own("attack", self.seeds.attack)
+
+    def _own(self, kind: str, seed: int) -> str:
+        return f" {kind} seed {seed}" if seed != self.seeds.pretrain else ""
 
     @property
     def pool(self) -> str:
         """The source of the pre-training images: the one that the settings name, else the data set's own."""
         return getattr(self.chosen.config, "pretrain_pool", None) or self.data.ref.source
 
-    def task(self, protocol: Protocol, attack: str | None = None) -> Task:
-        return Task(self.chosen.ref, self.data.ref, self.seed, protocol.name, attack)
+    def head_task(self, protocol: Protocol) -> Task:
+        return Task(self.chosen.ref, self.data.ref, self.seeds.head, protocol.name)
+
+    def attack_task(self, protocol: Protocol, attack: str) -> Task:
+        return Task(self.chosen.ref, self.data.ref, self.seeds.attack, protocol.name, attack)
 
 
 @dataclass
@@ -263,7 +284,7 @@ class _Planner:
             method=chosen.ref,
             data=data.ref,
             pool=pool.ref,
-            seeds=Seeds(subject.seed, subject.seed, subject.seed),
+            seeds=subject.seeds,
             protocol=protocol.name,
             pretrain=pretrain,
             head=head,
@@ -282,19 +303,19 @@ class _Planner:
             needs = chosen.method.requires()
             chosen.method.check(pool.train_images if pool.fingerprint != NOT_HERE else None)
         upstream = {
-            name: self.pretraining(_Subject(self.upstream(need.method, chosen), data, subject.seed), chain)
+            name: self.pretraining(replace(subject, chosen=self.upstream(need.method, chosen)), chain)
             for name, need in needs.items()
         }
         recipe = {
             "method": chosen.ref.name,
             "config": chosen.ref.config,
             "profile": asdict(chosen.profile),
-            "seed": subject.seed,
+            "seed": subject.seeds.pretrain,
             "images": pool.fingerprint,
             "source": chosen.source,
         }
         weight = (chosen.passes or 1.0) * (chosen.epochs or 1) * pool.train_images
-        task = Task(chosen.ref, pool.ref, subject.seed)
+        task = Task(chosen.ref, pool.ref, subject.seeds.pretrain)
         recipe |= _computed_in(precision_of(chosen.config))
         return self.add(StageKind.PRETRAIN, subject.label, task, recipe, upstream, weight)
 
@@ -343,14 +364,14 @@ class _Planner:
             "cached": recipe.cacheable,
             "profile": data.profile.name,
             "eps": data.profile.eps if recipe.objective is Objective.ADVERSARIAL else None,
-            "seed": subject.seed,
+            "seed": subject.seeds.head,
             "images": data.fingerprint,
             "source": self.code[StageKind.HEAD],
             **_computed_in(protocol.precision),
         }
         weight = _head_passes(recipe) * data.train_images
         return self.add(
-            StageKind.HEAD, f"{subject.label} {protocol.name}", subject.task(protocol), full, upstream, weight
+            StageKind.HEAD, subject.of_head(protocol), subject.head_task(protocol), full, upstream, weight
         )
 
     def attack(self, subject: _Subject, protocol: Protocol, spec: AttackSpec, upstream: Mapping[str, str]) -> str:
@@ -359,12 +380,12 @@ class _Planner:
         recipe = {
             "attack": asdict(spec),
             "eps": data.profile.eps,
-            "seed": subject.seed,
+            "seed": subject.seeds.attack,
             "images": data.fingerprint,
             "source": self.code[StageKind.ATTACK],
             **_computed_in(protocol.precision),
         }
-        label, task = f"{subject.label} {protocol.name} {spec.name}", subject.task(protocol, spec.name)
+        label, task = subject.of_attack(protocol, spec.name), subject.attack_task(protocol, spec.name)
         return self.add(StageKind.ATTACK, label, task, recipe, upstream, _attack_passes(spec) * data.test_images)
 
     def add(

@@ -33,6 +33,8 @@ SWEEP_FLAGS = {
     "datasets": Flag("LIST", "Data sets: digits (default), cifar10, parquet:DIR[like=cifar10], ..."),
     "protocols": Flag("LIST", "Protocols; by default slf-1 with quick, slf-1,alf-1 otherwise."),
     "seeds": Flag("N|LIST", "A count (5, the default, is 0 to 4) or a list (0,3,7)."),
+    "head_seeds": Flag("N|LIST", "Of heads, every one on each encoder; by default the seed of the pre-training."),
+    "attack_seeds": Flag("N|LIST", "Of attacks, every one on each head; by default the seed of the pre-training."),
     "schedule": Flag("NAME", "quick (default, digits on a CPU), short (20 epochs) or paper."),
     "epochs": Flag("N", "Pre-train for N epochs instead of the schedule's; milestones scale along."),
     "budget": Flag(
