@@ -56,6 +56,7 @@ def _facts(row: Row) -> dict[str, Any]:
         "epochs": row["epochs"],
         "budget": row["budget"],
         "limit": limit or None,
+        "threads": row["context_threads"],
         "seeds": f"{seeds.pretrain},",
         "head_seeds": f"{seeds.head}," if seeds.head != seeds.pretrain else None,
         "attack_seeds": f"{seeds.attack}," if seeds.attack != seeds.pretrain else None,

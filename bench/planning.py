@@ -370,9 +370,7 @@ class _Planner:
             **_computed_in(protocol.precision),
         }
         weight = _head_passes(recipe) * data.train_images
-        return self.add(
-            StageKind.HEAD, subject.of_head(protocol), subject.head_task(protocol), full, upstream, weight
-        )
+        return self.add(StageKind.HEAD, subject.of_head(protocol), subject.head_task(protocol), full, upstream, weight)
 
     def attack(self, subject: _Subject, protocol: Protocol, spec: AttackSpec, upstream: Mapping[str, str]) -> str:
         """The stage that scores the head under one attack."""

@@ -12,6 +12,7 @@ from bench.cli.failures import ExitCode
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from bench.executors import Summary
     from bench.plan import Plan
     from bench.sweep import Sweep
 
@@ -25,6 +26,14 @@ def run(
     table: Annotated[bool, typer.Option("--table/--no-table", help="Print the table at the end.")] = True,
 ) -> int:
     """Pre-train, fit heads, attack, and print the table; what is finished already is taken from the store."""
+    plan, summary = carry_out(sweep)
+    if table:
+        print_table(plan, sweep)
+    return ExitCode.OK if summary.ok else ExitCode.FAILED
+
+
+def carry_out(sweep: Sweep) -> tuple[Plan, Summary]:
+    """Plan a sweep, carry out what its store does not hold, and show how that goes."""
     from rich.console import Console
 
     from bench.cli.progress import display
@@ -40,9 +49,7 @@ def run(
         with display(plan, console, store.log) as shown:
             summary = execute(plan, store, sweep, shown, server)
             shown.finish(summary)
-    if table:
-        print_table(plan, sweep)
-    return ExitCode.OK if summary.ok else ExitCode.FAILED
+    return plan, summary
 
 
 def print_table(plan: Plan, sweep: Sweep) -> None:
