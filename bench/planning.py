@@ -294,7 +294,7 @@ class _Planner:
 
     def pretraining(self, subject: _Subject, needed_by: tuple[str, ...] = ()) -> str:
         """The stage that trains the method's encoder, after those it requires."""
-        chosen, data, pool = subject.chosen, subject.data, self.pool(subject)
+        chosen, pool = subject.chosen, self.pool(subject)
         _check_labels(chosen, pool)
         chain = (*needed_by, chosen.label)
         if chosen.label in needed_by:

@@ -141,8 +141,8 @@ def _in_words(metric: str, found: Split) -> str:
     if share is None:
         return f"{counted}: every number is the same."
     whole = found.components[Source.ALL].sd
+    shown = f"{share**0.5 * whole:.2f} of the {whole:.2f} points by which whole repetitions differ"
     return (
         f"{counted}: a ± over head fits of one encoder (DeACL's tables: five of them, 0.05 to 0.24 points) would show "
-        f"{share**0.5 * whole:.2f} of the {whole:.2f} points by which whole repetitions differ, {100 * share**0.5:.0f} % "
-        f"of the standard deviation and {100 * share:.0f} % of the variance."
+        f"{shown}, {100 * share**0.5:.0f} % of the standard deviation and {100 * share:.0f} % of the variance."
     )
