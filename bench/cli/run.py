@@ -32,12 +32,16 @@ def run(
     return ExitCode.OK if summary.ok else ExitCode.FAILED
 
 
-def carry_out(sweep: Sweep) -> tuple[Plan, Summary]:
-    """Plan a sweep, carry out what its store does not hold, and show how that goes."""
+def carry_out(sweep: Sweep, *others: Sweep) -> tuple[Plan, Summary]:
+    """Plan a sweep, carry out what its store does not hold, and show how that goes.
+
+    Cells of `others` join it; where and with how many workers, the first one says for all.
+    """
     from rich.console import Console
 
     from bench.cli.progress import display
     from bench.executors import execute, warmed_up
+    from bench.plan import Plan
     from bench.planning import plan_of
     from bench.store import Store
 
@@ -45,7 +49,7 @@ def carry_out(sweep: Sweep) -> tuple[Plan, Summary]:
     store = Store.open(sweep.out)
     with warmed_up(sweep) as server:
         with console.status("planning: reading data and methods"):
-            plan = plan_of(sweep, download=True)
+            plan = Plan.joined(plan_of(one, download=True) for one in (sweep, *others))
         with display(plan, console, store.log) as shown:
             summary = execute(plan, store, sweep, shown, server)
             shown.finish(summary)
