@@ -25,7 +25,7 @@ ENOUGH_WORKERS = 2
 """Workers are processes of their own, and only those see another environment: bands are learnt in no fewer."""
 
 
-@takes_flags("device", "jobs", "data_dir")
+@takes_flags("device", "jobs", "threads", "data_dir")
 def regress(
     flags: Mapping[str, Any],
     *,
