@@ -27,10 +27,10 @@ COMMAND = (
 )
 """`bench`, whatever the installed one declares."""
 SWEEP = """
-methods = "acl,trades[epochs=12]"
+methods = "acl,trades[epochs=8]"
 seeds = 1
 epochs = 2
-limit = "train=600,test=64"
+limit = "train=400,test=48"
 """
 
 
