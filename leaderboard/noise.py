@@ -56,18 +56,21 @@ def report(cells: Sequence[Cell], rows: Mapping[str, Mapping[str, Any]]) -> Iter
     """What there is to say of crossed cells, given the newest row of each: a table, and sentences.
 
     Raises:
-        BenchError: if fewer than two encoders have all their numbers.
+        BenchError: if there are no numbers, or fewer than two encoders have all of theirs.
     """
-    from leaderboard.rows import METRICS
+    from bench.errors import BenchError
+    from leaderboard.rows import ACCURACIES
     from leaderboard.variance import split
 
     found = {}
-    for metric in METRICS:
-        numbers = {cell.seeds: rows[cell.key][metric] for cell in cells}
+    for metric in ACCURACIES:
+        numbers = {cell.seeds: rows[cell.key].get(metric) for cell in cells}
         if any(value is not None for value in numbers.values()):
             complete, left_out = _complete(numbers, metric)
             found[metric] = split(_array(complete))
             yield from _remark(metric, left_out)
+    if not found:
+        raise BenchError("no cell has a number in a column of its own, so there is nothing to split: use its protocol.")
     yield _table(found)
     yield from (_in_words(metric, one) for metric, one in found.items())
     yield READING

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from leaderboard.regression.measured import Measured
-from leaderboard.rows import METRICS
+from leaderboard.rows import ACCURACIES
 
 ALPHA = 0.01
 """Probability that unchanged code, in another context, strays beyond any of its bands, if strays are normal."""
@@ -42,7 +42,7 @@ class Band:
 
 def least(metric: str, reference: float, test_images: int) -> float:
     """What a number may always move by: its resolution."""
-    return 100 * FEWEST_IMAGES / test_images if metric in METRICS else ROUNDING * abs(reference)
+    return 100 * FEWEST_IMAGES / test_images if metric in ACCURACIES else ROUNDING * abs(reference)
 
 
 def learnt(reference: Sequence[Measured], repeats: Iterable[Sequence[Measured]]) -> dict[str, dict[str, Band]]:

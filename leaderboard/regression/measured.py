@@ -14,7 +14,7 @@ from bench.keys import digest
 from bench.plan import Cell
 from bench.schema import Status
 from bench.store import Store
-from leaderboard.rows import METRICS
+from leaderboard.rows import ACCURACIES
 
 IDENTITY = (
     "method", "dataset", "pretrain_data", "data_fingerprint", "pool_fingerprint", "seed_pretrain", "seed_head",
@@ -83,7 +83,7 @@ def gather(cells: Iterable[Cell], store: Store) -> tuple[Measured, ...]:
 def _measured(cell: Cell, row: Mapping[str, Any], store: Store, instructions: str) -> Measured:
     stages = {"pretrain": cell.pretrain, "head": cell.head, **cell.attacks}
     bits = {name: str(store.record(key)["bits"]) for name, key in stages.items() if store.has(key)}
-    accuracies = {metric: float(row[metric]) for metric in METRICS if row.get(metric) is not None}
+    accuracies = {metric: float(row[metric]) for metric in ACCURACIES if row.get(metric) is not None}
     return Measured(row, {**accuracies, **_told(store, cell.pretrain)}, bits, instructions)
 
 
