@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from functools import cached_property
 from importlib.resources import files
@@ -199,13 +199,6 @@ def _claim(fields: Mapping[str, object], where: str) -> Claim:
         first = error.errors()[0]
         at = ".".join(map(str, first["loc"])) or "the whole line"
         raise BenchError(f"{where} is no sound claim: {at}: {first['msg']}. Mend it as its source has it.") from error
-
-
-def published_sd(claims: Iterable[Claim], claim: Claim) -> float | None:
-    """The number after +- that the same table gives for a claim, points; None where it gives none."""
-    wanted = (claim.paper, claim.table, claim.cell, claim.metric + Form.STD)
-    found = (one.value for one in claims if (one.paper, one.table, one.cell, one.metric) == wanted)
-    return next(found, None)
 
 
 class Disputed(BaseModel):

@@ -102,7 +102,10 @@ def bootstrap(a: np.ndarray, b: np.ndarray, draws: int = DRAWS, seed: int = 0) -
     of_seeds = rng.multinomial(seeds, np.full(seeds, 1 / seeds), draws)
     sums = np.arange(-seeds, seeds + 1)
     drawn = np.concatenate(
-        [rng.multinomial(images, _shares(part @ patterns, counts, seeds)) @ sums for part in np.array_split(of_seeds, _PARTS)]
+        [
+            rng.multinomial(images, _shares(part @ patterns, counts, seeds)) @ sums
+            for part in np.array_split(of_seeds, _PARTS)
+        ]
     )
     low, high = 100 * np.quantile(drawn, [ALPHA / 2, 1 - ALPHA / 2]) / a.size
     difference = 100 * (int(a.sum()) - int(b.sum())) / a.size

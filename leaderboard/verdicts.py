@@ -121,9 +121,7 @@ def seeds_needed(difference: float, sd: float, margin: float) -> int | None:
 def not_comparable(values: Sequence[float], reasons: Sequence[str], margin: float = MARGIN) -> Verdict:
     """No verdict: the numbers answer another question, for these reasons."""
     sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    return Verdict(
-        Ruling.NOT_COMPARABLE, margin, len(values), float(np.mean(values)), sd, reasons=tuple(reasons)
-    )
+    return Verdict(Ruling.NOT_COMPARABLE, margin, len(values), float(np.mean(values)), sd, reasons=tuple(reasons))
 
 
 def not_measured(reasons: Sequence[str] = (), margin: float = MARGIN) -> Verdict:
