@@ -154,11 +154,16 @@ def differences(claim: Claim, here: Counterpart, row: Mapping[Any, Any]) -> tupl
         here: its counterpart.
         row: column name to value, of any of the rows that differ by their seeds alone.
     """
-    rules = (_of_data, _of_schedule, _of_settings, _of_protocol, _of_gates)
-    return tuple(reason for rule in rules for reason in rule(claim, here, row))
+    return (
+        *_of_data(here, row),
+        *_of_schedule(claim, row),
+        *_of_settings(claim, here, row),
+        *_of_protocol(claim, here, row),
+        *_of_gates(row),
+    )
 
 
-def _of_data(claim: Claim, here: Counterpart, row: Mapping[Any, Any]) -> Iterator[str]:
+def _of_data(here: Counterpart, row: Mapping[Any, Any]) -> Iterator[str]:
     if row["dataset"] != here.dataset:
         yield f"data {row['dataset']}, not {here.dataset}"
     elif row["pretrain_data"] not in here.pretrain_data:
@@ -167,7 +172,7 @@ def _of_data(claim: Claim, here: Counterpart, row: Mapping[Any, Any]) -> Iterato
         yield "some images were left out (--limit)"
 
 
-def _of_schedule(claim: Claim, here: Counterpart, row: Mapping[Any, Any]) -> Iterator[str]:
+def _of_schedule(claim: Claim, row: Mapping[Any, Any]) -> Iterator[str]:
     """A shorter, or longer, pre-training answers another question, whatever its numbers are."""
     setting = Setting.of(row)
     if setting.schedule != FULL:
@@ -214,6 +219,6 @@ def _of_protocol(claim: Claim, here: Counterpart, row: Mapping[Any, Any]) -> Ite
         yield f"{row['norm']} eps {row['eps']:.4g}, not {claim.norm} {claim.eps}"
 
 
-def _of_gates(claim: Claim, here: Counterpart, row: Mapping[Any, Any]) -> Iterator[str]:
+def _of_gates(row: Mapping[Any, Any]) -> Iterator[str]:
     if row.get("gate_verdict") == "fail":
         yield "a gate failed, so the number may be no robustness"
