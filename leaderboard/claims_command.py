@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from leaderboard.layouts import ClaimsFormat
 
 if TYPE_CHECKING:
     from leaderboard.claims_verdicts import Entry, Measured, Record
 
 DEFAULT = Path("runs")
 _PIPE_WIDTH = 240  # Columns where there is no terminal whose width could be asked for.
-
-
-class ClaimsFormat(StrEnum):
-    """How claims are written."""
-
-    TERMINAL = "terminal"
-    CSV = "csv"
-    JSON = "json"
 
 
 def claims(
@@ -73,7 +66,4 @@ def _print(record: Record, entries: Sequence[Entry], format: ClaimsFormat) -> No
         console = console if console.is_terminal else Console(width=_PIPE_WIDTH)
         console.print(claims_report.terminal(record, entries))
     else:
-        text = (
-            claims_report.csv_text(entries) if format is ClaimsFormat.CSV else claims_report.json_text(record, entries)
-        )
-        sys.stdout.write(text)
+        sys.stdout.write(claims_report.TEXT[format](record, entries))

@@ -17,6 +17,7 @@ from rich.text import Text
 from leaderboard.claims import MEANINGS, PER_CENT, Claim, Contradiction, about
 from leaderboard.claims_counterparts import Counterpart, Missing
 from leaderboard.claims_verdicts import Entry, Record
+from leaderboard.layouts import ClaimsFormat
 from leaderboard.verdicts import MARGIN, Ruling, Verdict
 
 HEADINGS = ("published", "by", "measured", "difference", "verdict", "margin")
@@ -121,8 +122,12 @@ def _end(level: str, index: int) -> Callable[[Entry], object]:
     return read
 
 
+def _of_claim(name: str) -> Callable[[Entry], object]:
+    return lambda entry: getattr(entry.claim, name)
+
+
 COLUMNS: Mapping[str, Callable[[Entry], object]] = {
-    **{name: (lambda entry, name=name: getattr(entry.claim, name)) for name in Claim.model_fields},
+    **{name: _of_claim(name) for name in Claim.model_fields},
     "here": lambda entry: None if isinstance(entry.here, Missing) else entry.here.text,
     "rows": lambda entry: entry.where,
     "n": lambda entry: entry.verdict.n,
@@ -165,3 +170,10 @@ def json_text(record: Record, entries: Sequence[Entry]) -> str:
         "claims": [{name: read(entry) for name, read in COLUMNS.items()} for entry in entries],
     }
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+TEXT: Mapping[ClaimsFormat, Callable[[Record, Sequence[Entry]], str]] = {
+    ClaimsFormat.CSV: lambda record, entries: csv_text(entries),
+    ClaimsFormat.JSON: json_text,
+}
+"""The formats that are plain text; the terminal's is `terminal`."""

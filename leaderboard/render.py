@@ -404,7 +404,8 @@ def _entries(table: Table) -> Iterator[_Entry]:
     for line in table.lines:
         for key, cell in zip(table.keys, line.cells, strict=True):
             claims = [claimed.entry for claimed in table.claims if (claimed.label, claimed.key) == (line.label, key)]
-            yield from (_Entry(table, line, key, cell, claim) for claim in claims or [None])
+            beside: list[Entry | None] = [*claims] or [None]
+            yield from (_Entry(table, line, key, cell, claim) for claim in beside)
 
 
 def _plain(value: object) -> object:

@@ -14,7 +14,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
-from scipy import optimize, stats
+from scipy import special, stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
@@ -176,7 +176,7 @@ def pairs_needed(effect: float, alpha: float = ALPHA, power: float = POWER) -> i
         return None
     if power_of(effect, 2, alpha) >= power:  # The solver does not look below two pairs, nor at them.
         return 2
-    return math.ceil(TTestPower().solve_power(abs(effect), alpha=alpha, power=power, alternative="two-sided"))
+    return math.ceil(float(TTestPower().solve_power(abs(effect), alpha=alpha, power=power, alternative="two-sided")))
 
 
 def t_interval(values: Sequence[float], level: float = 1 - ALPHA, least_sd: float = 0.0) -> Interval:
@@ -200,12 +200,9 @@ def effect_interval(test: PairedTest, level: float = 1 - ALPHA) -> Interval | No
     if test.effect is None:
         return None
 
-    def end(tail: float) -> float:
-        reach = abs(test.t) + 10 * (1 + abs(test.t) / math.sqrt(test.df))
-        found = optimize.brentq(lambda nc: stats.nct.cdf(test.t, test.df, nc) - tail, -reach, reach)
-        return float(found) / math.sqrt(test.n)
-
-    return Interval(end((1 + level) / 2), end((1 - level) / 2))
+    tails = ((1 + level) / 2, (1 - level) / 2)
+    low, high = (float(special.nctdtrinc(test.df, tail, test.t)) / math.sqrt(test.n) for tail in tails)
+    return Interval(low, high)
 
 
 @dataclass(frozen=True)
@@ -333,7 +330,7 @@ def pairs_for_improvement(probability: float = WORTHWHILE, alpha: float = ALPHA,
     >>> pairs_for_improvement()
     29
     """
-    quantiles = stats.norm.ppf(1 - alpha) + stats.norm.ppf(1 - beta)
+    quantiles = float(stats.norm.ppf(1 - alpha) + stats.norm.ppf(1 - beta))
     return math.ceil((quantiles / (math.sqrt(6) * (0.5 - probability))) ** 2)
 
 

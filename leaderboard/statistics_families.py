@@ -62,9 +62,9 @@ class Family(BaseModel):
                 raise unknown(f"metric of family '{name}'", metric, METRICS)
         if len(self.places) < 2:
             raise BenchError(
-                f"family '{name}' has {len(self.places) or 'no'} member: there is nothing to adjust a p-value for. List "
-                f"all comparisons that the claim is chosen from (against, datasets, protocols, metrics), or leave "
-                f"--family out."
+                f"family '{name}' has {len(self.places) or 'no'} member: there is nothing to adjust a p-value for. "
+                f"List all comparisons that the claim is chosen from (against, datasets, protocols, metrics), or "
+                f"leave --family out."
             )
 
 

@@ -122,5 +122,6 @@ def _shares(differences: np.ndarray, counts: np.ndarray, seeds: int) -> np.ndarr
     width = 2 * seeds + 1
     places = differences + seeds + width * np.arange(len(differences))[:, None]
     weights = np.broadcast_to(counts, places.shape)
-    found = np.bincount(places.ravel(), weights.ravel(), minlength=width * len(differences))
-    return found.reshape(-1, width) / counts.sum()
+    found: np.ndarray = np.bincount(places.ravel(), weights.ravel(), minlength=width * len(differences))
+    shares: np.ndarray = found.reshape(-1, width) / counts.sum()
+    return shares
