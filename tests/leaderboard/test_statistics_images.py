@@ -51,7 +51,9 @@ def test_outcomes_of_other_images_cannot_be_paired(test: object) -> None:
         test(np.ones((2, 5), bool), np.ones((2, 6), bool))  # type: ignore[operator]
 
 
-def models(seeds: int, images: int, gap: float, of_seed: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def models(
+    seeds: int, images: int, gap: float, of_seed: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """Outcomes of two methods whose accuracies differ by `gap` in the mean, more or less by seed."""
     hardness = rng.random(images)
     gaps = gap + of_seed * rng.normal(size=(seeds, 1))

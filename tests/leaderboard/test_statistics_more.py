@@ -41,7 +41,9 @@ assert SLEEP is not None
 # Power and effect.
 
 
-@pytest.mark.parametrize(("effect", "pairs"), [(0.2, 199), (0.5, 34), (0.8, 15), (-0.5, 34), (10.0, 3), (50.0, 2), (0.0, None)])
+@pytest.mark.parametrize(
+    ("effect", "pairs"), [(0.2, 199), (0.5, 34), (0.8, 15), (-0.5, 34), (10.0, 3), (50.0, 2), (0.0, None)]
+)
 def test_pairs_needed_are_those_of_gpower(effect: float, pairs: int | None) -> None:
     assert pairs_needed(effect) == pairs
 
@@ -124,7 +126,9 @@ def test_at_six_seeds_they_reach_their_smallest_p() -> None:
 def test_sign_flips_count_all_signs() -> None:
     differences = [1.2, -0.4, 2.2, 0.3, 1.9, -1.1, 0.8]
     reach = abs(sum(differences)) - 1e-9
-    sums = [sum(s * d for s, d in zip(signs, differences, strict=True)) for signs in itertools.product([1, -1], repeat=7)]
+    sums = [
+        sum(s * d for s, d in zip(signs, differences, strict=True)) for signs in itertools.product([1, -1], repeat=7)
+    ]
 
     p = sign_flip(by_seed(*differences), by_seed(*[0.0] * 7))
 
@@ -157,7 +161,23 @@ def test_wilcoxon_drops_pairs_without_a_difference() -> None:
 
 def test_benjamini_hochberg_gives_the_numbers_of_its_paper() -> None:
     """Benjamini and Hochberg 1995, section 3.2: of 15 p-values, the four smallest are rejected at .05."""
-    p = [0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459, 0.324, 0.4262, 0.5719, 0.6528, 0.759, 1]
+    p = [
+        0.0001,
+        0.0004,
+        0.0019,
+        0.0095,
+        0.0201,
+        0.0278,
+        0.0298,
+        0.0344,
+        0.0459,
+        0.324,
+        0.4262,
+        0.5719,
+        0.6528,
+        0.759,
+        1,
+    ]
 
     adjusted = benjamini_hochberg(p)
 
