@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from fractions import Fraction
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from bench.attacks.catalogue import ATTACKS
+from bench.attacks.threats import Metric
+from bench.data.profiles import profile_of
 from bench.grammar import parse_spec
 from leaderboard.claims import PUBLISHED, Claim, Head
 from leaderboard.rows import Setting
 
 ANY = "*"
+COLUMNS = frozenset(map(str, Metric))
+"""Metrics that rows have a column for; other attacks are among their scores."""
 FULL = "paper"
 """The schedule of published numbers."""
 _ROUNDED = 5e-5  # Of a budget: RoCL writes 8/255 as .0314.
@@ -126,7 +131,7 @@ class Counterpart:
         label: of the method; an option that is `*` may have any value.
         dataset, pretrain_data: sources of images.
         protocols: each a fair reading of the claim's protocol.
-        column: of the rows, that holds the metric.
+        column: of the rows, that holds the metric; or the name of an attack among their scores.
     """
 
     label: str
@@ -211,12 +216,27 @@ def _is_covered(wanted: Mapping[str, object], found: Mapping[str, object]) -> bo
 
 
 def _of_protocol(claim: Claim, here: Counterpart, row: Mapping[Any, Any]) -> Iterator[str]:
-    if row["protocol"] not in here.protocols:
+    if _head(row["protocol"]) not in here.protocols:
         yield f"protocol {row['protocol']}, not {' or '.join(here.protocols)}"
     if claim.eps is None or row["dataset"] != here.dataset:
         return
-    if abs(row["eps"] - float(Fraction(claim.eps))) > _ROUNDED or row["norm"].lower() != claim.norm:
-        yield f"{row['norm']} eps {row['eps']:.4g}, not {claim.norm} {claim.eps}"
+    norm, eps = _ball(here, row)
+    if abs(eps - float(Fraction(claim.eps))) > _ROUNDED or norm.lower() != claim.norm:
+        yield f"{norm} eps {eps:.4g}, not {claim.norm} {claim.eps}"
+
+
+def _head(protocol: str) -> str:
+    """A protocol's name without `attacks=`: which others meet the same head changes the meaning of no number."""
+    spec = parse_spec(protocol)
+    return replace(spec, options={name: value for name, value in spec.options.items() if name != "attacks"}).text
+
+
+def _ball(here: Counterpart, row: Mapping[Any, Any]) -> tuple[str, float]:
+    """Norm and radius behind a number: the row's, or those of the attack among its scores."""
+    if here.column in COLUMNS:
+        return row["norm"], row["eps"]
+    attack = ATTACKS[here.column]
+    return attack.norm.label, attack.eps_for(profile_of(row["dataset_like"]))
 
 
 def _of_gates(row: Mapping[Any, Any]) -> Iterator[str]:

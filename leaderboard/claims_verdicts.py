@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from leaderboard.claims import Claim, Contradiction, Form, Head, load_claims, load_contradictions
-from leaderboard.claims_counterparts import Counterpart, Counterparts, Missing, differences, load_counterparts
+from leaderboard.claims_counterparts import COLUMNS, Counterpart, Counterparts, Missing, differences, load_counterparts
 from leaderboard.rows import IDENTITY, Setting, by_setting, current, scores
 from leaderboard.verdicts import MARGIN, Ruling, Verdict, judge, not_comparable, not_measured
 
@@ -43,8 +44,12 @@ class Measured:
         return 0.0 if pd.isna(images) else 100 / float(images)
 
     def values(self, column: str) -> list[float]:
-        """One number per pre-training seed."""
-        return scores(self.rows, column).tolist() if column in self.rows else []
+        """One number per pre-training seed, of a column or of an attack among the scores; none where there is none."""
+        if column in COLUMNS:
+            return scores(self.rows, column).tolist() if column in self.rows else []
+        found = [json.loads(text).get(column) if isinstance(text, str) else None for text in self.rows["scores"]]
+        scored = pd.Series(found, index=self.rows.index, name=column, dtype=float)
+        return scores(self.rows.join(scored), column).tolist()
 
 
 def measured(frame: pd.DataFrame) -> tuple[Measured, ...]:
@@ -167,11 +172,11 @@ def _is_about(here: Counterpart | Missing, claim: Claim, group: Measured, metric
     """Whether a table's cell is of the claim's method, metric, kind of head, and of data like the claim's."""
     if isinstance(here, Missing) or here.column != metric:
         return False
-    row, head = group.first, HEADS.get(_family(group.first["protocol"]), Head.NONE)
+    row, head = group.first, HEADS.get(_family(group.first["protocol"]))
     return (row["method"], row["dataset_like"], head) == (here.method, here.dataset, claim.protocol)
 
 
-HEADS: Mapping[str, Head] = {head.value: head for head in Head}
+HEADS: Mapping[str, Head] = {"slf": Head.SLF, "alf": Head.ALF, "aff": Head.AFF, "own": Head.NONE}
 """By what the names of protocols begin with."""
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from made_rows import frame, row, rows
 
+from bench.attacks.catalogue import ATTACKS
+from bench.attacks.threats import Metric
 from bench.errors import BenchError
 from bench.grammar import parse_spec
 from bench.keys import canonical
@@ -118,9 +120,12 @@ def as_published(one: Claim, **columns: Any) -> list[Row]:
         "epochs": config["epochs"] if single else None,
         **columns,
     }
-    return [
-        row(here.label.replace("*", "file"), seed, **{**facts, here.column: value}) for seed, value in enumerate(values)
-    ]
+    label = here.label.replace("*", "file")
+    return [row(label, seed, **facts, **scored(here.column, value)) for seed, value in enumerate(values)]
+
+
+def scored(column: str, value: float) -> dict[str, Any]:
+    return {column: value} if column in set(map(str, Metric)) else {"scores": canonical({column: value})}
 
 
 def stated(one: Claim) -> list[tuple[str, str | None]]:
@@ -133,6 +138,26 @@ def test_a_claim_can_be_answered_and_no_short_schedule_is_ever_a_green_light(one
     [short] = entries(one, as_published(one, schedule="short"))
 
     assert (full.verdict.ruling, short.verdict.ruling) == (Ruling.REPRODUCED, Ruling.NOT_COMPARABLE)
+
+
+def test_more_attacks_on_the_same_head_are_the_same_question() -> None:
+    [entry] = entries(claim(), ours(protocol="slf@ncp[attacks=(pgd20,autoattack,deepfool)]"))
+
+    assert entry.verdict.ruling is Ruling.REPRODUCED
+
+
+@pytest.mark.parametrize(
+    ("metric", "attack", "published"), [("deepfool", "deepfool", 51.89), ("pgd50_l1", "pgd-l1", 58.20)]
+)
+def test_attacks_without_a_column_are_found_among_the_scores(metric: str, attack: str, published: float) -> None:
+    [one] = [one for one in RECORD.claims if (one.method, one.table, one.metric) == ("TRADES", "Table 5", metric)]
+    table = [
+        row.model_copy(update={"scores": canonical({attack: published + wobble})})
+        for row, wobble in zip(ours("trades", protocol="own-1"), (-0.1, 0, 0.1), strict=True)
+    ]
+
+    [entry] = entries(one, table)
+    assert (entry.verdict.ruling, entry.claim.value) == (Ruling.REPRODUCED, published)
 
 
 def test_both_readings_of_a_protocol_are_answers() -> None:
@@ -230,7 +255,7 @@ def test_every_counterpart_exists() -> None:
         spec = parse_spec(label)
         assert set(spec.options) <= set(registry.find(spec.name).load().Config.model_fields)
     assert {name for rule in counterparts.protocol for name in rule.here} <= set(PROTOCOLS)
-    assert set(counterparts.metrics.values()) <= set(Row.model_fields)
+    assert set(counterparts.metrics.values()) <= {*map(str, Metric), *ATTACKS}
 
 
 def test_a_protocol_measures_what_its_claims_are_about_or_never_does() -> None:
