@@ -173,7 +173,9 @@ def _is_about(here: Counterpart | Missing, claim: Claim, group: Measured, metric
     if isinstance(here, Missing) or here.column != metric:
         return False
     row, head = group.first, HEADS.get(_family(group.first["protocol"]))
-    return (row["method"], row["dataset_like"], head) == (here.method, here.dataset, claim.protocol)
+    own = row["pretrain_data"] == row["dataset"]  # Not a transfer, which is like the data set it comes from.
+    data = row["dataset_like"] if own else row["dataset"]
+    return (row["method"], data, head) == (here.method, here.dataset, claim.protocol)
 
 
 HEADS: Mapping[str, Head] = {"slf": Head.SLF, "alf": Head.ALF, "aff": Head.AFF, "own": Head.NONE}

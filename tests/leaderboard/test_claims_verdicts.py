@@ -13,10 +13,10 @@ from bench.attacks.threats import Metric
 from bench.errors import BenchError
 from bench.grammar import parse_spec
 from bench.keys import canonical
-from bench.protocols.recipes import PROTOCOLS, protocol_of
+from bench.protocols.recipes import PROTOCOLS
 from bench.registry import Registry
 from bench.schema import Row
-from leaderboard.claims import Claim, Form
+from leaderboard.claims import Claim
 from leaderboard.claims_counterparts import Counterpart, Missing, load_counterparts
 from leaderboard.claims_selection import select
 from leaderboard.claims_verdicts import Entry, Record, measured
@@ -258,12 +258,31 @@ def test_every_counterpart_exists() -> None:
     assert set(counterparts.metrics.values()) <= {*map(str, Metric), *ATTACKS}
 
 
-def test_a_protocol_measures_what_its_claims_are_about_or_never_does() -> None:
-    for one in RECORD.claims:
-        found = RECORD.counterparts.of(one)
-        if isinstance(found, Counterpart) and one.form is Form.VALUE and one.paper != "AMOC":
-            metrics = {attack.metric for name in found.protocols for attack in protocol_of(name).attacks}
-            assert found.column in metrics, one
+# In a table.
+
+
+@pytest.mark.parametrize(
+    ("change", "shown"),
+    [
+        ({}, [("Table 2, Table 3, Table 5 (n=2)", Ruling.REPRODUCED)]),
+        ({"schedule": "short"}, [("Table 2, Table 3, Table 5 (n=2)", Ruling.NOT_COMPARABLE)]),
+        ({"label": "ncp[neighbour=3]"}, [("Table 5 (n=3)", Ruling.REPRODUCED)]),
+        (
+            {"dataset": "parquet:x[like=cifar10]", "pretrain_data": "parquet:x[like=cifar10]"},
+            [("Table 2, Table 3, Table 5 (n=2)", Ruling.NOT_COMPARABLE)],
+        ),
+        ({"dataset": "other", "pretrain_data": "cifar10"}, []),
+        ({"dataset": "digits", "dataset_like": "digits"}, []),
+        ({"protocol": "own-1"}, []),
+        ({"protocol": "unheard-of"}, []),
+    ],
+)
+def test_a_cell_of_a_table_meets_the_claims_it_answers_or_comes_nearest_to(
+    change: dict[str, Any], shown: list[tuple[str, Ruling]]
+) -> None:
+    found = RECORD.beside(frame(ours(**change)), "aa")
+
+    assert [(entry.claim.table, entry.verdict.ruling) for entry in found] == shown
 
 
 # Which claims are asked for.
