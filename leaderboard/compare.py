@@ -9,144 +9,17 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from bench.cells import find_cell
 from bench.errors import BenchError
 from bench.store import Store
 from leaderboard import statistics as st
-from leaderboard.rows import METRICS, SEEDS, Selection, Setting, by_setting, current, scores, select
+from leaderboard import statistics_seeds as few
+from leaderboard.compare_pairs import Pair
+from leaderboard.rows import SEEDS, by_setting, current, scores
 from leaderboard.statistics_families import Adjusted, Family, Place, adjust
 from leaderboard.statistics_images import Bootstrap, McNemar, bootstrap, mcnemar
 
 CLAIMED = ("sa", "aa")
 """Metrics of the family where none is declared; the others are secondary."""
-ALIKE = ("dataset", "protocol", "norm", "eps", "precision", "limit_test")
-"""What two rows must share to be compared at all."""
-FINGERPRINTS = ("protocol_hash", "data_fingerprint", "test_images")
-"""The same, where both know it."""
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Rows of A and of B that were judged alike.
-
-    Attributes:
-        a, b: the rows of each, all of one version.
-        names: what A and B are called.
-    """
-
-    a: pd.DataFrame
-    b: pd.DataFrame
-    names: tuple[str, str]
-
-    @property
-    def dataset(self) -> str:
-        """The images that judged both."""
-        return str(self.a["dataset"].iloc[0])
-
-    @property
-    def protocol(self) -> str:
-        """How both were judged."""
-        return str(self.a["protocol"].iloc[0])
-
-    @property
-    def settings(self) -> tuple[Setting, Setting]:
-        """Of A and of B; they differ in pre-training at most."""
-        first, second = (Setting.of(rows.iloc[0].to_dict()) for rows in (self.a, self.b))
-        return first, second
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """Those that both have numbers of."""
-        return tuple(metric for metric in METRICS if len(scores(self.a, metric)) and len(scores(self.b, metric)))
-
-
-# Which rows are meant.
-
-
-def find_pairs(frame: pd.DataFrame, a: str, b: str, selection: Selection) -> tuple[Pair, ...]:
-    """Everything that A and B can be compared on.
-
-    Args:
-        frame: the rows of a store.
-        a, b: labels of methods, or names or keys of cells.
-        selection: data sets, protocols and schedules that are wanted, for methods.
-
-    Raises:
-        BenchError: if one is not there, the two are one, of two kinds, or were never judged alike.
-    """
-    labels = [_label(frame, text) for text in (a, b)]
-    if all(labels):
-        return _of_methods(select(frame, selection), str(labels[0]), str(labels[1]))
-    plain = frame.astype(object).where(frame.notna(), None)
-    rows = {str(row["cell"]): {str(name): value for name, value in row.items()} for row in plain.to_dict("records")}
-    keys = [find_cell(rows, text) for text, label in zip((a, b), labels, strict=True) if not label]
-    if any(labels):
-        raise BenchError(
-            f"'{a if labels[0] else b}' is a method and '{b if labels[0] else a}' is a single cell: give two methods, "
-            f"or two cells."
-        )
-    return (_of_cells(frame, keys[0], keys[1], (a, b)),)
-
-
-def _label(frame: pd.DataFrame, text: str) -> str | None:
-    """The label that a text means, if it means one of these rows."""
-    if text in set(frame["label"]):
-        return text
-    meant = Selection.parse(methods=text).methods
-    return meant[0] if len(meant) == 1 and meant[0] in set(frame["label"]) else None
-
-
-def _of_methods(frame: pd.DataFrame, a: str, b: str) -> tuple[Pair, ...]:
-    if a == b:
-        raise BenchError(f"'{a}' is both sides: name two methods, or two of its cells (bench show lists them).")
-    found = []
-    for _, block in by_setting(frame[frame["label"].isin([a, b])]):
-        for _, rows in current(block).groupby(["dataset", "protocol"]):
-            sides = (rows[rows["label"].eq(a)], rows[rows["label"].eq(b)])
-            if all(map(len, sides)):
-                found.append(_checked(Pair(*sides, (a, b))))
-    if not found:
-        raise BenchError(
-            f"{a} and {b} were never judged alike: {_where(frame, a)}, {_where(frame, b)}. Run the missing cells with "
-            f"the same data set, protocol and schedule."
-        )
-    return tuple(found)
-
-
-def _where(frame: pd.DataFrame, label: str) -> str:
-    rows = frame[frame["label"].eq(label)]
-    places = {f"{row['dataset']}/{row['protocol']} ({Setting.of(row).text})" for row in rows.to_dict("records")}
-    return f"{label} has {', '.join(sorted(places)) or 'nothing of what is asked for'}"
-
-
-def _of_cells(frame: pd.DataFrame, a: str, b: str, names: tuple[str, str]) -> Pair:
-    if a == b:
-        raise BenchError(f"'{names[0]}' and '{names[1]}' are one and the same cell: name two.")
-    return _checked(Pair(frame[frame["cell"].eq(a)], frame[frame["cell"].eq(b)], names))
-
-
-def _checked(pair: Pair) -> Pair:
-    """The pair, if both were judged by the same protocol on the same images.
-
-    Raises:
-        BenchError: naming what differs.
-    """
-    first, second = pair.a.iloc[0], pair.b.iloc[0]
-    differing = [
-        name for name in ALIKE if first[name] != second[name] and not pd.isna([first[name], second[name]]).all()
-    ]
-    known = [name for name in FINGERPRINTS if pd.notna(first[name]) and pd.notna(second[name])]
-    differing += [name for name in known if first[name] != second[name]]
-    if differing:
-        told = "; ".join(f"{name} is {first[name]} and {second[name]}" for name in differing)
-        raise BenchError(
-            f"{pair.names[0]} and {pair.names[1]} cannot be compared: {told}. Compare rows of the same data and "
-            f"protocol; `bench run` makes the missing ones."
-        )
-    return pair
-
-
-# What the numbers say.
 
 
 @dataclass(frozen=True)
@@ -171,8 +44,8 @@ class BySeed:
     needed: int | None
     sign_flip: float | None
     wilcoxon: float | None
-    improvement: st.Improvement
-    equivalence: st.Equivalence | None
+    improvement: few.Improvement
+    equivalence: few.Equivalence | None
 
     @property
     def told_apart(self) -> bool | None:
@@ -197,11 +70,12 @@ class ByImage:
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two: per cent over pre-training seeds; sd None for one seed."""
+    """One of the two: per cent by pre-training seed, and over them; sd None for one seed."""
 
     mean: float
     sd: float | None
     n: int
+    by_seed: Mapping[int, float]
 
 
 @dataclass(frozen=True)
@@ -338,7 +212,9 @@ def _metric(pair: Pair, metric: str, adjusted: Adjusted | None, store: Store, op
 
 
 def _side(values: pd.Series) -> Side:
-    return Side(float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None, len(values))
+    sd = float(values.std(ddof=1)) if len(values) > 1 else None
+    by_seed = {int(seed): float(value) for seed, value in zip(values.index, values, strict=True)}
+    return Side(float(values.mean()), sd, len(values), by_seed)
 
 
 def _by_seed(a: pd.Series, b: pd.Series, adjusted: Adjusted | None, options: Options) -> BySeed | None:
@@ -348,13 +224,13 @@ def _by_seed(a: pd.Series, b: pd.Series, adjusted: Adjusted | None, options: Opt
     return BySeed(
         test=test,
         adjusted=adjusted,
-        effect=st.effect_interval(test),
+        effect=few.effect_interval(test),
         detects=st.smallest_detectable(test.n, test.sd),
-        needed=st.pairs_needed(test.effect) if test.effect is not None else None,
-        sign_flip=st.sign_flip(a, b),
-        wilcoxon=st.wilcoxon(a, b),
-        improvement=st.probability_of_improvement(a, b, options.draws),
-        equivalence=st.equivalence(test, options.margin),
+        needed=few.pairs_needed(test.effect) if test.effect is not None else None,
+        sign_flip=few.sign_flip(a, b),
+        wilcoxon=few.wilcoxon(a, b),
+        improvement=few.probability_of_improvement(a, b, options.draws),
+        equivalence=few.equivalence(test, options.margin),
     )
 
 

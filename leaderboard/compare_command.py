@@ -34,8 +34,9 @@ def compare(
     """Compare two methods, or two cells: paired tests by seed and by image, effects, power, equality, caveats."""
     from bench.errors import BenchError, unknown
     from bench.store import Store, read_rows
-    from leaderboard.compare import Options, find_pairs
+    from leaderboard.compare import Options
     from leaderboard.compare import compare as compared
+    from leaderboard.compare_pairs import find_pairs
     from leaderboard.rows import Selection
     from leaderboard.statistics_families import load_family
 

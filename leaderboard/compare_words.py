@@ -7,12 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from leaderboard.compare import BySeed, MetricResult, Options, Pair, Result
+from leaderboard.compare import BySeed, MetricResult, Options, Result
+from leaderboard.compare_pairs import Pair
 from leaderboard.model import MEASURES, Metric
 from leaderboard.notes import of_method
 from leaderboard.rows import SEEDS, failed_seeds
-from leaderboard.statistics import ALPHA, SMALLEST_RANKED, WORTHWHILE, Improvement, PairedTest, pairs_for_improvement
+from leaderboard.statistics import ALPHA, PairedTest
 from leaderboard.statistics_images import McNemar
+from leaderboard.statistics_seeds import SMALLEST_RANKED, WORTHWHILE, Improvement, pairs_for_improvement
 
 RANKED_BESIDE = 8
 """Pairs from which an exact rank test is worth reading beside t."""
@@ -88,12 +90,17 @@ def _agreement(found: MetricResult) -> str:
 
 
 def _means(pair: Pair, found: MetricResult) -> Iterator[str]:
-    sides = zip(pair.names, (found.a, found.b), strict=True)
+    a, b = pair.names
+    sides = zip((a, b), (found.a, found.b), strict=True)
     texts = [
         f"{name} {side.mean:.2f}" + (f" ± {side.sd:.2f}" if side.sd is not None else "") + f" (n = {side.n})"
         for name, side in sides
     ]
     yield f"Mean ± sample standard deviation over pre-training seeds: {', '.join(texts)}."
+    shared = sorted(found.a.by_seed.keys() & found.b.by_seed.keys())
+    values = [f"{seed}: {found.a.by_seed[seed]:.2f} and {found.b.by_seed[seed]:.2f}" for seed in shared]
+    if len(values) > 1:
+        yield f"Seed by seed, {a} and {b}: {'; '.join(values)}."
 
 
 # By seed.

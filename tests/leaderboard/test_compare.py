@@ -16,7 +16,8 @@ from bench.errors import BenchError
 from bench.keys import canonical
 from bench.schema import Row
 from bench.store import OUTCOMES, Store, parquet
-from leaderboard.compare import Options, Pair, Result, compare, find_pairs
+from leaderboard.compare import Options, Result, compare
+from leaderboard.compare_pairs import Pair, find_pairs
 from leaderboard.compare_words import as_data, paragraphs, title
 from leaderboard.rows import Selection
 from leaderboard.statistics import holm, paired_t

@@ -11,17 +11,15 @@ import pytest
 from scipy import stats
 from statsmodels.stats.weightstats import ttost_paired
 
-from leaderboard.statistics import (
-    benjamini_hochberg,
+from leaderboard.statistics import benjamini_hochberg, paired_t, smallest_detectable
+from leaderboard.statistics_seeds import (
     effect_interval,
     equivalence,
-    paired_t,
     pairs_for_improvement,
     pairs_needed,
     power_of,
     probability_of_improvement,
     sign_flip,
-    smallest_detectable,
     t_interval,
     wilcoxon,
 )
