@@ -22,6 +22,8 @@ from leaderboard.rows import Setting
 ANY = "*"
 COLUMNS = frozenset(map(str, Metric))
 """Metrics that rows have a column for; other attacks are among their scores."""
+FAILED = "fail"
+"""The verdict of a row's gates that takes every other verdict away."""
 FULL = "paper"
 """The schedule of published numbers."""
 _ROUNDED = 5e-5  # Of a budget: RoCL writes 8/255 as .0314.
@@ -240,5 +242,5 @@ def _ball(here: Counterpart, row: Mapping[Any, Any]) -> tuple[str, float]:
 
 
 def _of_gates(row: Mapping[Any, Any]) -> Iterator[str]:
-    if row.get("gate_verdict") == "fail":
+    if row.get("gate_verdict") == FAILED:
         yield "a gate failed, so the number may be no robustness"

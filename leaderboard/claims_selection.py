@@ -43,11 +43,17 @@ def select(record: Record, method: str | None = None, wanted: Mapping[str, str] 
 def _of_method(claims: tuple[Claim, ...], counterparts: Counterparts, text: str) -> tuple[Claim, ...]:
     def names(claim: Claim) -> set[str]:
         label = counterparts.methods.get(claim.method, "")
-        return {claim.method.lower(), label, label.partition("[")[0]} - {""}
+        return {claim.method, label, label.partition("[")[0]} - {""}
 
-    wanted = text.lower().replace("_", "-")
-    _check("method of the claims", wanted, {name for claim in claims for name in names(claim)})
-    return tuple(claim for claim in claims if wanted in names(claim))
+    choices = {name for claim in claims for name in names(claim)}
+    wanted = _plain(text)
+    if wanted not in map(_plain, choices):
+        raise unknown("method of the claims", text, choices)
+    return tuple(claim for claim in claims if wanted in map(_plain, names(claim)))
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "-")
 
 
 def _check(kind: str, name: str, choices: set[str]) -> None:

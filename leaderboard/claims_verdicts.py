@@ -12,7 +12,15 @@ from typing import Any
 import pandas as pd
 
 from leaderboard.claims import Claim, Contradiction, Form, Head, load_claims, load_contradictions
-from leaderboard.claims_counterparts import COLUMNS, Counterpart, Counterparts, Missing, differences, load_counterparts
+from leaderboard.claims_counterparts import (
+    COLUMNS,
+    FAILED,
+    Counterpart,
+    Counterparts,
+    Missing,
+    differences,
+    load_counterparts,
+)
 from leaderboard.rows import IDENTITY, Setting, by_setting, current, scores
 from leaderboard.verdicts import MARGIN, Ruling, Verdict, judge, not_comparable, not_measured
 
@@ -29,8 +37,9 @@ class Measured:
 
     @cached_property
     def first(self) -> Mapping[Any, Any]:
-        """One of them, for all that they share."""
-        return self.rows.iloc[0].to_dict()
+        """One of them, for all that they share; one whose gates failed, if there is any."""
+        failed = self.rows.get("gate_verdict", pd.Series(index=self.rows.index, dtype=object)).eq(FAILED)
+        return self.rows.loc[failed.idxmax()].to_dict()
 
     @property
     def text(self) -> str:

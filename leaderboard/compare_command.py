@@ -68,5 +68,5 @@ def _print(results: Sequence[Result], options: Options, format: CompareFormat) -
         for heading, sentences in compare_words.paragraphs(result, options):
             console.print(Text(f"\n{heading}", style="bold"))
             for sentence in sentences:
-                console.print(Padding(Text(sentence), (0, 0, 0, 2)))
+                console.print(Padding(Text(sentence), (0, 0, 0, 2), expand=False))
         console.print()

@@ -95,7 +95,7 @@ def test_another_question_gets_none_however_well_the_numbers_agree(change: dict[
 
 
 def test_a_gate_that_failed_takes_the_verdict_away() -> None:
-    table = frame(ours()).assign(gate_verdict="fail")
+    table = frame(ours()).assign(gate_verdict=["ok", "fail", None])
 
     [entry] = RECORD.entries(claim(), measured(table))
     assert entry.verdict.text == "not comparable: a gate failed, so the number may be no robustness"
@@ -295,6 +295,7 @@ def test_a_cell_of_a_table_meets_the_claims_it_answers_or_comes_nearest_to(
         ("ncp-acl", {}, {"NCP-ACL"}),
         ("ncp", {"metric": "aa"}, {"NCP-ACL", *(f"NCP-ACL[n={n}]" for n in (3, 4, 5)), "NCP-ACL[K=10]"}),
         ("ncp[neighbour=3]", {}, {"NCP-ACL[n=3]"}),
+        ("amoc[branches=acc]", {}, {"AMOC[ACC]"}),
         ("air_pp", {}, {"DynACL-AIR++"}),
         ("amoc", {"protocol": "aff"}, {"AMOC-dagger"}),
         (None, {"paper": "rocl-readme"}, {"RoCL"}),
