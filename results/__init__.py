@@ -1,1 +1,1 @@
-"""Numbers that ship with the package: `reference` is what `bench regress` holds reruns against."""
+"""Numbers that ship with the package: `published`, the literature's; `reference`, what `bench regress` compares with."""

@@ -88,7 +88,10 @@ def check_sweep(sweep: Sweep) -> None:
 
 
 def test_there_are_command_lines_to_check() -> None:
-    named = "run plan why table list doctor perf status show rm gc evaluate export check new disputes noise regress"
+    named = (
+        "run plan why table list doctor perf status show rm gc evaluate export check new disputes noise regress "
+        "compare claims"
+    )
     assert {line.split()[1] for line in COMMANDS} == set(named.split())
 
 
