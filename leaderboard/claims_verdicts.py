@@ -39,7 +39,7 @@ class Measured:
     def first(self) -> Mapping[Any, Any]:
         """One of them, for all that they share; one whose gates failed, if there is any."""
         failed = self.rows.get("gate_verdict", pd.Series(index=self.rows.index, dtype=object)).eq(FAILED)
-        return self.rows.loc[failed.idxmax()].to_dict()
+        return self.rows.to_dict("records")[int(failed.to_numpy().argmax())]
 
     @property
     def text(self) -> str:

@@ -1,1 +1,1 @@
-"""Numbers that ship with the package: `published`, the literature's; `reference`, what `bench regress` compares with."""
+"""Numbers that ship with the package: `published`, the literature's; `reference`, what `bench regress` holds to."""
