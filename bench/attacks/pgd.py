@@ -1,4 +1,4 @@
-"""Projected gradient ascent inside an l_inf ball, for attacks inside training and simple ones for judging."""
+"""Projected gradient ascent inside an l_inf ball, for attacks inside training; `balls` has other norms, for judging."""
 
 from __future__ import annotations
 

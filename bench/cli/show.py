@@ -57,7 +57,7 @@ def show(
     row = rows[key]
     others = needed([row], (), graph_of(store)) - set(stages_of(row))
     console.print(f"[bold]{_plain(name_of(row))}[/]  cell {key}\n", highlight=False)
-    console.print(_pairs({name: row[name] for name in IDENTITY if row[name] is not None}), highlight=False)
+    console.print(_pairs({name: row[name] for name in IDENTITY if row.get(name) is not None}), highlight=False)
     _section(console, "Settings", _pairs(json.loads(row["config"])))
     contexts: list[str] = []
     for stage in (*sorted(others), *stages_of(row)):
