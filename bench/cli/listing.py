@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bench.attacks.threats import AttackSpec
     from bench.config import MethodConfig
     from bench.contract import Method
+    from bench.protocols.parts import Case
     from bench.protocols.recipes import HeadRecipe, Protocol
     from bench.registry import MethodEntry
 
@@ -269,7 +270,9 @@ def _training_of(recipe: HeadRecipe) -> tuple[str, str]:
     if not recipe.trained:
         return "the encoder's own, as it is", "none"
     images = recipe.objective + (f", {recipe.augmentation}" if recipe.augmentation != "none" else "")
-    return images, f"as {recipe.rate_from}" if recipe.rate_from else "chosen" if recipe.rates else "fixed"
+    by_method = any(case.methods and case.rate_by_dataset for case in recipe.cases)
+    fixed = "fixed, by method" if by_method else "fixed"
+    return images, f"as {recipe.rate_from}" if recipe.rate_from else "chosen" if recipe.rates else fixed
 
 
 def _origin(protocol: Protocol) -> str:
@@ -284,12 +287,28 @@ def _protocol(protocol: Protocol) -> Iterator[RenderableType]:
     yield f"[bold]{escape(protocol.name)}[/]  {_origin(protocol)}, version {protocol.version}, hash {protocol.hash}"
     yield f"[dim]{escape(protocol.why)}[/]"
     table = borderless("part", "value")
-    for part, value in asdict(protocol.recipe).items():
-        table.add_row(f"head.{part}", escape(_data(value)))
+    for part, value in protocol.recipe.identity.items():
+        if part != "cases":
+            table.add_row(f"head.{part}", escape(_data(value)))
+    for case in protocol.recipe.cases:
+        table.add_row(f"head for {_whom(case)}", escape(_said(case)))
     for attack in protocol.attacks:
         facts = {part: value for part, value in asdict(attack).items() if part != "name" and value}
         table.add_row(f"attack.{attack.name}", escape(_data(facts)))
     yield table
+
+
+def _whom(case: Case) -> str:
+    """`air, air-pp on stl10`."""
+    methods = ", ".join(case.methods) or "all methods"
+    return f"{methods} on {', '.join(case.datasets)}" if case.datasets else methods
+
+
+def _said(case: Case) -> str:
+    """What a case changes."""
+    parts = {"rate_by_dataset": case.rate_by_dataset, "epochs": case.epochs, "batch": case.batch}
+    said = {name: value for name, value in {**parts, "milestones": case.milestones}.items() if value}
+    return "; ".join(f"{name} {_data(value)}" for name, value in said.items())
 
 
 # Attacks.

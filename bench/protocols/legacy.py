@@ -315,7 +315,8 @@ _ROBUSTSSL_WHY = (
     "STL-10 at 32 pixels .01, of ACL's family in batches of 128. Every other method, RCS included, whose name its test "
     "misses, falls through to .1, batches of 128, 15 and 20: so it is not equal for every method, and neither is this. "
     "Zero-initialised head, encoder in eval on the adversarial batch norm, weight decay 2e-4, crops with zero padding "
-    "of 4 pixels, flip, PGD-20 with step 2/255. One mode per process, the last epoch scored. Theirs: AutoAttack in "
+    "of 4 pixels, flip, PGD-20 with step 2/255. Weights from a file have no method's name: say whose they are by "
+    "[method=dynacl]. One mode per process, the last epoch scored. Theirs: AutoAttack in "
     "unseeded batches of 128. "
 )
 

@@ -224,6 +224,7 @@ class HeadRecipe:
         spares_held_out: whether the held-out slice, a tenth of the training images, is left out.
         second_view: of `Objective.JOINT`.
         cases: what holds for some methods or data sets alone; of several that cover one, the last has the last word.
+        cases_of: the method whose cases hold, whoever is judged; None is the method that is judged.
     """
 
     rates: tuple[float, ...] = ()
@@ -251,6 +252,7 @@ class HeadRecipe:
     spares_held_out: bool = False
     second_view: SecondView | None = None
     cases: tuple[Case, ...] = ()
+    cases_of: str | None = None
 
     def __post_init__(self) -> None:
         if sum(map(bool, (self.rates, self.rate_by_dataset, self.rate_from))) != self.trained:
@@ -314,6 +316,11 @@ class HeadRecipe:
         return attack + update * (3 if self.scope is Scope.ALL else 1)
 
     @property
+    def known_methods(self) -> tuple[str, ...]:
+        """The methods that have cases of their own."""
+        return tuple(dict.fromkeys(method for case in self.cases for method in case.methods))
+
+    @property
     def lenders(self) -> tuple[str, ...]:
         """The protocols whose results it takes over."""
         return tuple(name for name in (self.rate_from, self.init_from) if name)
@@ -331,9 +338,9 @@ class HeadRecipe:
         """
         if not self.rate_by_dataset:
             return self
-        recipe, dataset = replace(self, cases=()), TRANSFER if transfer else profile
+        recipe, dataset = replace(self, cases=(), cases_of=None), TRANSFER if transfer else profile
         for case in self.cases:
-            if case.covers(method, dataset):
+            if case.covers(self.cases_of or method, dataset):
                 recipe = case.applied(recipe)
         rate = recipe.rate_for(TRANSFER if transfer and TRANSFER in recipe.rate_by_dataset else profile)
         return replace(recipe, rate_by_dataset={profile: rate})

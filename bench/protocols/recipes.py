@@ -270,16 +270,27 @@ def _with_steps(protocol: Protocol, value: Value) -> Protocol:
     return replace(protocol, attacks=of_steps(protocol.attacks, value))
 
 
+def _with_cases_of(protocol: Protocol, value: Value) -> Protocol:
+    """The settings that a protocol has for another method: weights from a file have the name of none."""
+    if not (known := protocol.recipe.known_methods):
+        raise BenchError(f"protocol '{protocol.name}' is the same for every method: leave 'method={value}' out.")
+    if value not in known:
+        raise unknown(f"method in the table of {protocol.name}", str(value), known)
+    return replace(protocol, recipe=replace(protocol.recipe, cases_of=str(value)))
+
+
 OVERRIDES: Mapping[str, Callable[[Protocol, Any], Protocol]] = {
     "attacks": _with_attacks,
     "norm": _with_norm,
     "eps": _with_eps,
     "steps": _with_steps,
     "precision": _with_precision,
+    "method": _with_cases_of,
 }
 """What may be changed of a protocol on the command line, in the order in which it is.
 
-The row's identity, hash and name keep the result apart. The head stays what it is under all but `HEAD_OVERRIDES`.
+The row's identity, hash and name keep the result apart. The head stays what it is under all but `HEAD_OVERRIDES` and
+`method`.
 """
 HEAD_OVERRIDES = frozenset({"precision"})
 """Those that concern the fitting of heads, too."""

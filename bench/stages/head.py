@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from bench.contract import Checkpoints, Encoder, NoCheckpoints, Report
 from bench.data.sources import DataSet
-from bench.protocols.heads import FittedHead, HeadContext, fit_head
-from bench.protocols.recipes import HeadRecipe
+from bench.protocols.fitting import FittedHead, HeadContext
+from bench.protocols.heads import fit_head
+from bench.protocols.parts import HeadRecipe
 from bench.randomness import Randomness
 
 

@@ -246,6 +246,12 @@ def test_what_some_methods_and_data_sets_have_otherwise(row: list[str]) -> None:
     assert recipe.cases == ()
 
 
+def test_weights_from_a_file_take_the_settings_of_the_method_that_is_named() -> None:
+    own, named = (protocol_of(f"slf@robustssl{of}").recipe for of in ("", "[method=dynacl]"))
+    assert named.settled("checkpoint", "cifar100") == own.settled("dynacl", "cifar100")
+    assert own.settled("checkpoint", "cifar100").rate_for("cifar100") == 0.1
+
+
 def test_of_this_benchmarks_own_protocols_none_knows_a_method() -> None:
     assert not any(protocol.recipe.cases for protocol in PROTOCOLS.values() if not protocol.legacy)
 
@@ -406,6 +412,8 @@ def test_an_override_that_changes_nothing_is_another_protocol_all_the_same() -> 
         ("slf-1[precision=8]", "unknown precision of a protocol '8'"),
         ("slf-1[precision=[fp32,tf32]]", "several protocols where one is expected"),
         ("slf-2[precision=tf32]", "did you mean 'slf-1'"),
+        ("slf-1[method=dynacl]", "'slf-1' is the same for every method: leave 'method=dynacl' out"),
+        ("slf@robustssl[method=dynac]", "unknown method in the table of slf@robustssl 'dynac': did you mean 'dynacl'"),
     ],
 )
 def test_overrides_that_cannot_be_read(text: str, message: str) -> None:
