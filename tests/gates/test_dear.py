@@ -13,7 +13,7 @@ from torch import Tensor
 from bench.attacks.catalogue import ATTACKS
 from bench.attacks.threats import PGD20, AttackSpec, Norm
 from bench.gates import gradients
-from bench.gates.subject import Outcome, Subject
+from bench.gates.subject import Outcome, Subject, losses
 from bench.gates.table import GATES, verdicts
 from bench.gates.verdicts import Result, Verdict
 from tests.gates.conftest import EPS
@@ -112,6 +112,12 @@ def test_shattered_gradients_are_found(gate: str, make_subject: Any, honest: Sub
 
 def test_large_logits_are_attacked_better_when_they_are_divided(make_subject: Any) -> None:
     assert found(make_subject(scale=50.0), "G6-scaled").verdict is Verdict.WARN
+
+
+def test_a_loss_that_rises_below_what_float32_can_tell_from_zero_rises(make_subject: Any) -> None:
+    sure = make_subject(scale=4.0)
+    assert found(sure, "O3-rise").verdict is Verdict.OK
+    assert losses(sure.clean, sure.y).eq(0).float().mean() > 0.1
 
 
 def test_other_outcomes_than_the_attack_has_are_found(honest: Subject) -> None:
