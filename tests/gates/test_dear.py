@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -13,7 +14,7 @@ from torch import Tensor
 from bench.attacks.catalogue import ATTACKS
 from bench.attacks.threats import PGD20, AttackSpec, Norm
 from bench.gates import gradients
-from bench.gates.subject import Outcome, Subject, losses
+from bench.gates.subject import Outcome, Subject, log_odds, losses
 from bench.gates.table import GATES, verdicts
 from bench.gates.verdicts import Result, Verdict
 from tests.gates.conftest import EPS
@@ -114,10 +115,10 @@ def test_large_logits_are_attacked_better_when_they_are_divided(make_subject: An
     assert found(make_subject(scale=50.0), "G6-scaled").verdict is Verdict.WARN
 
 
-def test_a_loss_that_rises_below_what_float32_can_tell_from_zero_rises(make_subject: Any) -> None:
-    sure = make_subject(scale=4.0)
-    assert found(sure, "O3-rise").verdict is Verdict.OK
-    assert losses(sure.clean, sure.y).eq(0).float().mean() > 0.1
+def test_odds_order_images_where_cross_entropy_is_zero_in_float32() -> None:
+    logits, y = torch.tensor([[50.0, 0.0, 0.0], [40.0, 0.0, 0.0]]), torch.tensor([0, 0])
+    assert losses(logits, y).tolist() == [0, 0]
+    assert log_odds(logits, y).tolist() == pytest.approx([math.log(2) - 50, math.log(2) - 40])
 
 
 def test_other_outcomes_than_the_attack_has_are_found(honest: Subject) -> None:
