@@ -19,12 +19,12 @@ from bench.errors import BenchError, Interrupted, StoreError
 from bench.executors.attempt import attempt
 from bench.executors.events import Failure, Listener, StageState
 from bench.executors.rows import gate_columns, gate_records
-from bench.executors.run import available_device, execute
+from bench.executors.run import available_device, job_of
 from bench.executors.stop import Stop
 from bench.executors.work import SURROGATE, Job, Site
 from bench.gates.table import GATES, Need
 from bench.gates.verdicts import Result
-from bench.plan import DataRef, MethodRef, Plan, Stage, StageKind, Task
+from bench.plan import DataRef, MethodRef, Stage, StageKind, Task
 from bench.planning import audit_recipe, outcomes_of, plan_of, stage_source
 from bench.protocols.recipes import protocol_of
 from bench.provenance import commit
@@ -91,10 +91,10 @@ class Auditor:
             raise (
                 StoreError(message.error)
                 if message.fatal
-                else BenchError(f"{job.stage.label} cannot be measured: {message.error}")
+                else BenchError(f"{job.stage.label}, which the audit needs, failed: {message.error}")
             )
         if message.state is StageState.ELSEWHERE:
-            raise BenchError(f"another process measures {job.stage.label}: wait for it, then run the command again.")
+            raise BenchError(f"another process works on {job.stage.label}: wait for it, then run the command again.")
         if message.state is StageState.WAITING:
             raise Interrupted(self.stop.signal or 0)
 
@@ -147,8 +147,9 @@ class Auditor:
         )  # fmt: skip
         plan = plan_of(sweep)
         (cell,) = plan.cells
-        needed = Plan((), {key: plan.stages[key] for key in plan.needs(cell.head)})
-        execute(needed, self.store, sweep, self.listen)
+        for key in plan.needs(cell.head):
+            if not self.store.has(key):
+                self._carry_out(job_of(plan, plan.stages[key]))
         return Surrogate(cell.method, cell.pretrain, cell.head)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from bench.executors.audits import data_of
 from bench.executors.work import load_encoder, load_head
 from bench.gates.subject import Subject
 from bench.gates.table import cheap, verdicts
-from bench.gates.verdicts import NotRun, Reading, Result, Threshold, Unit, Verdict, judged
+from bench.gates.verdicts import NotRun, Reading, Result, Threshold, Unit, Verdict, attempted
 from bench.plan import StageKind
 from bench.protocols.heads import FittedHead, classifier_of
 from bench.protocols.recipes import protocol_of
@@ -70,10 +70,14 @@ class Campaign:
         Raises:
             NotRun: if no row has its stages.
         """
-        whole = [row for row in self.rows if self.store.has(row["pretrain_key"]) and self.store.has(row["head_key"])]
+        whole = [row for row in self.rows if self.has(row["pretrain_key"]) and self.has(row["head_key"])]
         if not whole:
             raise NotRun("no cell is finished and has its stages")
         return next((row for row in whole if row["method"] in UNDEFENDED), whole[0])
+
+    def has(self, key: str | None) -> bool:
+        """Whether a row's stage is in the store."""
+        return key is not None and self.store.has(key)
 
     def data(self, row: Row) -> DataSet:
         """The images that a row was scored on."""
@@ -210,7 +214,7 @@ def identical_seeds(campaign: Campaign) -> Reading:
     found: dict[tuple[str, str], dict[int, str]] = {}
     for row in campaign.rows:
         key = row["pretrain_key"]
-        if campaign.store.has(key) and method_trains(row):
+        if campaign.has(key) and method_trains(row):
             bits = campaign.store.record(key)["bits"]
             found.setdefault((row["label"], bits), {})[row["seed_pretrain"]] = key
     twins = {label: sorted(seeds) for (label, _), seeds in found.items() if len(seeds) > 1}
@@ -266,8 +270,4 @@ CONTROLS: Mapping[str, Control] = {
 def controlled(campaign: Campaign) -> Iterator[Result]:
     """The verdict of each control, as soon as it is known."""
     for control in CONTROLS.values():
-        try:
-            result = judged(control.name, control.measure(campaign), control.threshold)
-        except NotRun as reason:
-            result = Result(control.name, Verdict.NOT_RUN, detail=str(reason))
-        yield replace(result, why=control.why) if result.verdict in (Verdict.WARN, Verdict.FAIL) else result
+        yield attempted(control, partial(control.measure, campaign))

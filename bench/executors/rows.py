@@ -151,8 +151,10 @@ def _gates(cell: Cell, store: Store, records: Records, known: Mapping[str, Any])
         return {}
     own = {"pretrain_key": cell.pretrain, "head_key": cell.head, "outcomes": canonical(cell.attacks)}
     earlier = gate_records(store, known) if all(known.get(name) == value for name, value in own.items()) else {}
-    dear = {key: record for key, record in earlier.items() if key != cell.audit}
-    return gate_columns({**dear, cell.audit: records[cell.audit]})
+    cheap = records[cell.audit]
+    now = set(cheap["result"]["gates"])
+    dear = {key: record for key, record in earlier.items() if set(record["result"]["gates"]) - now}
+    return gate_columns({cell.audit: cheap, **dear})
 
 
 def gate_columns(records: Records) -> Columns:

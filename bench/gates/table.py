@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 
 from bench.attacks.threats import Norm
-from bench.errors import StageError, unknown
+from bench.errors import unknown
 from bench.gates import gradients, memory, order, structure
 from bench.gates.subject import Subject
-from bench.gates.verdicts import NotRun, Reading, Result, Threshold, Unit, Verdict, judged
-
-LONGEST = 300
-"""Characters of an error that are kept."""
+from bench.gates.verdicts import NotRun, Reading, Result, Threshold, Unit, attempted
 
 
 class Need(StrEnum):
@@ -215,26 +213,13 @@ def chosen(text: str | None) -> tuple[str, ...]:
     return tuple(name for name in GATES if name.lower() in {one.lower() for one in asked})
 
 
-def _check_norm(gate: Gate, subject: Subject) -> None:
-    if gate.needs.dear and subject.norm is not Norm.LINF:
-        raise NotRun(f"it attacks in l_inf, and the protocol in {subject.norm}")
-
-
 def verdicts(subject: Subject, names: Iterable[str]) -> Iterator[Result]:
     """The verdict of each gate, as soon as it is known; one that breaks says so, and the others go on."""
     for name in names:
-        result = _verdict(GATES[name], subject)
-        yield replace(result, why=GATES[name].why) if result.verdict in (Verdict.WARN, Verdict.FAIL) else result
+        yield attempted(GATES[name], partial(_measured, GATES[name], subject))
 
 
-def _verdict(gate: Gate, subject: Subject) -> Result:
-    try:
-        _check_norm(gate, subject)
-        return judged(gate.name, gate.measure(subject), gate.threshold)
-    except NotRun as reason:
-        return Result(gate.name, Verdict.NOT_RUN, detail=str(reason))
-    except StageError as error:
-        return Result(gate.name, Verdict.FAIL, unit=gate.threshold.unit, detail=str(error))
-    except Exception as error:
-        text = " ".join(f"it could not be measured: {type(error).__name__}: {error}".split())
-        return Result(gate.name, Verdict.WARN, unit=gate.threshold.unit, detail=text[:LONGEST])
+def _measured(gate: Gate, subject: Subject) -> Reading:
+    if gate.needs.dear and subject.norm is not Norm.LINF:
+        raise NotRun(f"it attacks in l_inf, and the protocol in {subject.norm}")
+    return gate.measure(subject)

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
+
+from bench.errors import StageError
+
+LONGEST = 300
+"""Characters of an error that are kept."""
 
 
 class Verdict(StrEnum):
@@ -111,6 +116,37 @@ def judged(gate: str, reading: Reading, threshold: Threshold) -> Result:
     exceeded = [(verdict, limit) for verdict, limit in given if number is None or number > limit]
     verdict, limit = exceeded[0] if exceeded else (Verdict.OK, min(limit for _, limit in given))
     return Result(gate, verdict, number, limit, threshold.unit, reading.detail)
+
+
+class Check(Protocol):
+    """A gate, or a control of a campaign."""
+
+    @property
+    def name(self) -> str:
+        """Of the check."""
+
+    @property
+    def threshold(self) -> Threshold:
+        """What its number may not exceed."""
+
+    @property
+    def why(self) -> str:
+        """What it would mean if it did."""
+
+
+def attempted(check: Check, measure: Callable[[], Reading]) -> Result:
+    """The verdict of a check. What is attacked and cannot be scored fails; a measure that breaks is a warning."""
+    unit = check.threshold.unit
+    try:
+        result = judged(check.name, measure(), check.threshold)
+    except NotRun as reason:
+        return Result(check.name, Verdict.NOT_RUN, detail=str(reason))
+    except StageError as error:
+        result = Result(check.name, Verdict.FAIL, unit=unit, detail=str(error))
+    except Exception as error:
+        text = " ".join(f"it could not be measured: {type(error).__name__}: {error}".split())
+        result = Result(check.name, Verdict.WARN, unit=unit, detail=text[:LONGEST])
+    return result if result.verdict is Verdict.OK else replace(result, why=check.why)
 
 
 _SEVERITY = (Verdict.FAIL, Verdict.WARN, Verdict.OK)

@@ -53,8 +53,7 @@ def make_subject(digits: DataSet) -> Callable[..., Subject]:
         stored = {name: value.clone() for name, value in encoder.state_dict().items()}
         classifier = Classifier(encoder, scale * means, -scale * means.square().sum(1) / 2)
         context = AttackContext(Randomness(0, "attack"), torch.device("cpu"), lambda *_: None)
-        subject = Subject(classifier, digits.test, EPS, context, stored=stored, **facts)
-        return subject
+        return Subject(classifier, digits.test, EPS, context, stored=stored, **facts)
 
     return make
 

@@ -68,7 +68,7 @@ def test_long_lists_of_images_are_cut() -> None:
 def test_gates_are_chosen_by_name_in_the_order_of_the_table() -> None:
     assert chosen("r1, O4") == ("O4", "R1")
     assert chosen(None) == tuple(GATES)
-    with pytest.raises(BenchError, match="unknown gate 'O99'.*Available: G1, G2"):
+    with pytest.raises(BenchError, match=r"unknown gate 'O99'.*Available: G1, G2"):
         chosen("O1,O99")
 
 
