@@ -74,6 +74,13 @@ def control(session: nox.Session) -> None:
 
 
 @nox.session
+def cheats(session: nox.Session) -> None:
+    """Study: plugins that look robust and are not, by the gates that catch them; minutes."""
+    install(session)
+    session.run("python", "tests/cheats", *(session.posargs or ["--dear"]), env=ONE_THREAD)
+
+
+@nox.session
 def precision(session: nox.Session) -> None:
     """Study: whether pre-training in bfloat16 agrees with fp32 within seed noise on `digits`, five seeds."""
     install(session)

@@ -9,7 +9,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
-from bench.keys import canonical, digest
+from bench.keys import canonical, digest, recipe_key
 
 IDENTITY = (
     "schedule",
@@ -141,7 +141,7 @@ class Stage:
     @cached_property
     def key(self) -> str:
         """The recipe key."""
-        return digest({"kind": self.kind, "recipe": self.recipe, "upstream": self.upstream})
+        return recipe_key(self.kind, self.recipe, self.upstream)
 
 
 @dataclass(frozen=True)

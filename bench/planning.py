@@ -321,6 +321,8 @@ class _Planner:
         with _blamed(chosen.entry):
             needs = chosen.method.requires()
             chosen.method.check(pool.train_images if pool.fingerprint != NOT_HERE else None)
+        if pool.fingerprint != NOT_HERE:
+            _check_notes(chosen, pool)
         upstream = {
             name: self.pretraining(_Subject(self.upstream(need.method, chosen), data, subject.seed), chain)
             for name, need in needs.items()
@@ -541,6 +543,21 @@ def _check_labels(chosen: _Chosen, pool: DataFacts) -> None:
             f"method '{chosen.label}' is trained with a head for the {chosen.profile.classes} classes of "
             f"'{chosen.profile.name}', and '{pool.ref.source}' has {pool.classes}: name the data set that it is like "
             f"(like=NAME), or use a method that needs no labels."
+        )
+
+
+def _check_notes(chosen: _Chosen, pool: DataFacts) -> None:
+    """Notes on images are the user's; made up by a method they could give places, and so classes, away."""
+    method = chosen.method
+    if method.external_data() or method.labelled_pretraining():
+        return
+    with _blamed(chosen.entry):
+        notes = method.per_image(pool.train_images)
+    if notes:
+        raise BenchError(
+            f"method '{chosen.label}' brings notes on each pre-training image ({', '.join(sorted(notes))}), which may "
+            f"tell their classes, and does not say that they come from outside: let its `external_data` return True, "
+            f"so that tables say so."
         )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from bench.data.profiles import DataProfile
 from bench.data.sources import Limit, SourceKind, load, load_pool, parse_source
-from bench.errors import DataNotHere
+from bench.errors import DataNotHere, StageError
 from bench.plan import DataRef
 
 if TYPE_CHECKING:
@@ -36,8 +36,10 @@ class Part(StrEnum):
 Read: TypeAlias = tuple[str, Part]
 """The canonical text of a source, and the part of it."""
 
-# A stage is carried out by code that knows nothing of its record, and would have to hand a log through.
+# Stages are carried out by code that knows neither their record nor what their methods call: it would have to hand
+# both through.
 _READS: ContextVar[list[Read] | None] = ContextVar("reads", default=None)
+_SEALED: ContextVar[str | None] = ContextVar("sealed", default=None)
 
 
 @contextmanager
@@ -51,7 +53,27 @@ def logged() -> Iterator[list[Read]]:
         _READS.reset(token)
 
 
+@contextmanager
+def sealed(who: str) -> Iterator[None]:
+    """Inside, `who` can read no images by itself: what it may see it is handed, and test images wait to be scored."""
+    token = _SEALED.set(who)
+    try:
+        yield
+    finally:
+        _SEALED.reset(token)
+
+
 def _note(ref: DataRef, *parts: Part) -> None:
+    """Parts of a source are about to be handed out.
+
+    Raises:
+        StageError: inside `sealed`.
+    """
+    if who := _SEALED.get():
+        raise StageError(
+            f"{who} asked for the data set '{ref.source}' by itself, and test images and classes are sealed while it "
+            f"works: use the images that `pretrain` is handed, or name others to pre-train on with `pretrain_pool`."
+        )
     reads = _READS.get()
     if reads is not None:
         reads += [(ref.source, part) for part in parts]
@@ -81,6 +103,7 @@ def data_set(ref: DataRef, data_dir: Path, download: bool = True) -> DataSet:
 
     Raises:
         BenchError: as `bench.data.sources.load`.
+        StageError: inside `sealed`.
     """
     _note(ref, Part.TRAIN, Part.TEST)
     return _data_set(ref, data_dir, download)
@@ -125,6 +148,7 @@ def pool(ref: DataRef, data_dir: Path, download: bool = True) -> Pool:
 
     Raises:
         BenchError: as `bench.data.sources.load_pool`.
+        StageError: inside `sealed`.
     """
     _note(ref, Part.POOL)
     return _pool(ref, data_dir, download)

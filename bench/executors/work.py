@@ -29,6 +29,7 @@ from bench.executors.product import HISTORY, Product, bits_of, sound, stored
 from bench.executors.reporter import Reporter
 from bench.executors.stop import Stop
 from bench.executors.tensorboard import event_log, log_folder
+from bench.gates.table import GATES, Need
 from bench.history import doubts
 from bench.keys import canonical, changed
 from bench.plan import SURROGATE_ENCODER, SURROGATE_HEAD, MethodRef, Stage, StageKind, Task
@@ -137,7 +138,8 @@ def _carry_out(job: Job, store: Store, bench: Bench) -> None:
         compute = _PREPARE[stage.kind](job, store, bench)
         forget_peak_memory(site.device)
         began = time.perf_counter()
-        product = compute()
+        with loading.sealed(f"method '{stage.task.method.name}'"):
+            product = compute()
     seconds = product.earlier + time.perf_counter() - began
     record = {
         "kind": stage.kind,
@@ -300,9 +302,11 @@ def _audit(job: Job, store: Store, bench: Bench) -> Compute:
         if name.startswith(OUTCOME)
     }
     surrogates = _surrogates(job, store, site)
+    needs_training = any(GATES[gate].needs is Need.TRAINING for gate in task.gates)
+    training = loading.training_set(task.data, site.data_dir).to(site.device).train if needs_training else None
 
     def compute() -> Product:
-        scored = Scored(encoder, fitted, kept, protocol_of(str(task.protocol)), outcomes, surrogates)
+        scored = Scored(encoder, fitted, kept, protocol_of(str(task.protocol)), outcomes, surrogates, training)
         results = audit(scored, images, stage.recipe["eps"], task.seed, task.gates, bench.report)
         return Product({"numbers": numbers(results)}, {"gates": {one.gate: one.facts for one in results}})
 
@@ -349,7 +353,7 @@ def method_of(ref: MethodRef) -> Method[Any]:
 
 def load_encoder(store: Store, key: str, ref: MethodRef, device: str) -> Encoder:
     """A stored encoder in eval mode; its weights must fit the method's architecture to the last key."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), loading.sealed(f"method '{ref.name}'"):
         encoder = method_of(ref).encoder(profile_of(ref.profile))
     encoder.load_state_dict(stored(store, key, StageKind.PRETRAIN), strict=True)
     return encoder.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload, no-any-return]

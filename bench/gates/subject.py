@@ -54,6 +54,7 @@ class Subject:
         stored: the encoder's tensors by name, as its pre-training left them.
         moving: names of the encoder's buffers that the protocol lets its head move.
         surrogates: other classifiers of the same data, by name, whose adversarial images are tried on this one.
+        training: the images that encoder and head were trained on, or the data set's own; None where nobody needs them.
         norm: of the protocol's ball.
         precision: of the scoring.
     """
@@ -66,6 +67,7 @@ class Subject:
     stored: Mapping[str, Tensor] = field(default_factory=dict)
     moving: frozenset[str] = frozenset()
     surrogates: Mapping[str, Classifier] = field(default_factory=dict)
+    training: LabelledImages | None = None
     norm: Norm = Norm.LINF
     precision: Precision = Precision.FP32
 

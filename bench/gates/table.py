@@ -9,7 +9,7 @@ from functools import partial
 
 from bench.attacks.threats import Norm
 from bench.errors import unknown
-from bench.gates import gradients, order, structure
+from bench.gates import gradients, memory, order, structure
 from bench.gates.subject import Subject
 from bench.gates.verdicts import NotRun, Reading, Result, Threshold, Unit, attempted
 
@@ -26,11 +26,12 @@ class Need(StrEnum):
     ATTACKS = "attacks"
     """Attacks of its own."""
     SURROGATES = "attacks on other classifiers"
+    TRAINING = "attacks on training images"
 
     @property
     def dear(self) -> bool:
         """Whether it is left to `bench audit`; the others are part of every evaluation."""
-        return self in (Need.ATTACKS, Need.SURROGATES)
+        return self in (Need.ATTACKS, Need.SURROGATES, Need.TRAINING)
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,10 @@ _ROWS = (
     Gate(
         "G7", Need.ATTACKS, gradients.margin, _points(fail=5.0),
         "the targeted margin loss does far worse than cross-entropy: one of the losses is set wrongly",
+    ),
+    Gate(
+        "G8", Need.TRAINING, memory.remembered, _points(fail=0.0),
+        "test images stand better than those that were trained on: the encoder knows the test images",
     ),
     Gate(
         "R1", Need.FORWARD, structure.repeated, Threshold(Unit.LOGITS, fail=1e-4),

@@ -31,6 +31,7 @@ class Scored:
         protocol: by which it was scored.
         outcomes: attack of the protocol to bool [N], whether an image stayed correct.
         surrogates: other classifiers of the same data, by name.
+        training: the images that the head was fitted on, where a gate needs them.
     """
 
     encoder: Encoder
@@ -39,6 +40,7 @@ class Scored:
     protocol: Protocol
     outcomes: Mapping[str, Tensor]
     surrogates: Mapping[str, Classifier] = field(default_factory=dict)
+    training: LabelledImages | None = None
 
 
 def audit(
@@ -75,6 +77,7 @@ def subject_of(scored: Scored, images: LabelledImages, eps: float, context: Atta
         scored.stored,
         frozenset(head.encoder_state or ()) if drifts else frozenset(),
         surrogates=scored.surrogates,
+        training=scored.training,
         norm=protocol.norm,
         precision=protocol.precision,
     )
