@@ -29,6 +29,7 @@ class Kind(StrEnum):
     DATASETS = "datasets"
     PROTOCOLS = "protocols"
     ATTACKS = "attacks"
+    GATES = "gates"
 
 
 def list_things(
@@ -38,7 +39,7 @@ def list_things(
         bool, typer.Option("--costs", help="Methods: the passes of a step and of an epoch, by data set.")
     ] = False,
 ) -> None:
-    """List methods, data sets, protocols or attacks; with a name, every setting of it and where that comes from."""
+    """List methods, data sets, protocols, attacks or gates; with a name, every setting of it and where that comes from."""
     from rich.console import Console
 
     from bench.errors import BenchError
@@ -52,6 +53,22 @@ def list_things(
         parts = list(_costs(name) if costs else LISTS[kind](name))
     for part in parts:
         console.print(part, highlight=False)
+
+
+# Gates.
+
+
+def _gates(name: str | None) -> Iterator[RenderableType]:
+    from bench.gates.table import GATES, chosen
+
+    table = borderless("gate", "looks at", "warns above", "fails above", "what that would mean")
+    for one in chosen(name):
+        gate = GATES[one]
+        limits = (gate.threshold.warn, gate.threshold.fail)
+        shown = ("" if limit is None else f"{limit:g} {gate.threshold.unit}" for limit in limits)
+        table.add_row(one, str(gate.needs), *shown, gate.why)
+    yield table
+    yield "\n[dim]Those that attack or train: bench audit CELL. The others are part of every evaluation.[/]"
 
 
 # Methods.
@@ -372,4 +389,5 @@ LISTS: Mapping[Kind, Callable[[str | None], Iterator[RenderableType]]] = {
     Kind.DATASETS: _datasets,
     Kind.PROTOCOLS: _protocols,
     Kind.ATTACKS: _attacks,
+    Kind.GATES: _gates,
 }

@@ -1,4 +1,4 @@
-"""The cheats by the gates that catch them, as a Markdown table: `python -m tests.cheats [--dear]`."""
+"""The cheats by the gates that catch them, as a Markdown table: `python tests/cheats [--dear]`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
 
-from bench.attacks import evaluate
-from bench.gates.table import GATES
-from bench.gates.verdicts import Verdict
-from bench.schema import Status
-from bench.store import Store
-from tests.cheats.survey import (
+from survey import (
     CAUGHT,
     CAUGHT_BY_AUDIT,
     CHECKED,
@@ -31,6 +26,12 @@ from tests.cheats.survey import (
     sweep_of,
     twins,
 )
+
+from bench.attacks import evaluate
+from bench.gates.table import GATES
+from bench.gates.verdicts import Verdict
+from bench.schema import Status
+from bench.store import Store
 
 Table = Iterator[tuple[str, ...]]
 HEADER = ("plugin", "SA", "PGD-20", "AA", "meant for it", "fails", "warns")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -12,8 +13,9 @@ from torch import Tensor
 
 from bench.attacks.catalogue import ATTACKS
 from bench.attacks.threats import PGD20, AttackSpec, Norm
+from bench.data.sources import DataSet
 from bench.gates import gradients
-from bench.gates.subject import Outcome, Subject
+from bench.gates.subject import Outcome, Subject, log_odds, losses
 from bench.gates.table import GATES, verdicts
 from bench.gates.verdicts import Result, Verdict
 from tests.gates.conftest import EPS
@@ -84,7 +86,7 @@ def shattered(_: Any, x: Tensor) -> Tensor:
     return (8 * x).round() / 8
 
 
-REAL = {"O3", "O3-rise", "O4", "O5", "O5-box", "O6", "G1", "G2", "G3", "G6-scaled", "G7", "R7"}
+REAL = {"O3", "O3-rise", "O4", "O5", "O5-box", "O6", "G1", "G2", "G3", "G6-scaled", "G7", "G8", "R7"}
 """Gates that attack for real, few steps though they take."""
 
 
@@ -95,9 +97,12 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("gate", sorted(REAL - {"G1", "G7"}))
-def test_an_honest_classifier_passes(gate: str, honest: Subject, make_subject: Any, quick: None) -> None:
+def test_an_honest_classifier_passes(
+    gate: str, honest: Subject, make_subject: Any, digits: DataSet, quick: None
+) -> None:
     outcomes = {**honest.outcomes, "pgd20": Outcome(PGD20, honest.under(PGD20, ""), EPS)}
-    subject = replace(honest, outcomes=outcomes, surrogates={"another": make_subject(scale=2.0).classifier})
+    others = {"another": make_subject(scale=2.0).classifier}
+    subject = replace(honest, outcomes=outcomes, surrogates=others, training=digits.train)
     result = found(subject, gate)
     assert result.verdict is Verdict.OK, result
 
@@ -112,6 +117,12 @@ def test_shattered_gradients_are_found(gate: str, make_subject: Any, honest: Sub
 
 def test_large_logits_are_attacked_better_when_they_are_divided(make_subject: Any) -> None:
     assert found(make_subject(scale=50.0), "G6-scaled").verdict is Verdict.WARN
+
+
+def test_odds_order_images_where_cross_entropy_is_zero_in_float32() -> None:
+    logits, y = torch.tensor([[50.0, 0.0, 0.0], [40.0, 0.0, 0.0]]), torch.tensor([0, 0])
+    assert losses(logits, y).tolist() == [0, 0]
+    assert log_odds(logits, y).tolist() == pytest.approx([math.log(2) - 50, math.log(2) - 40])
 
 
 def test_other_outcomes_than_the_attack_has_are_found(honest: Subject) -> None:
