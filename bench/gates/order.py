@@ -14,7 +14,7 @@ from torch import Tensor
 from bench.attacks.catalogue import ATTACKS
 from bench.attacks.pgd import LinfPGD, ascend
 from bench.attacks.threats import PGD20, AttackKind
-from bench.gates.subject import Outcome, Subject, cross_entropy, difference, listed, losses, percent, share
+from bench.gates.subject import Outcome, Subject, cross_entropy, difference, listed, log_odds, percent, share
 from bench.gates.verdicts import NotRun, Reading
 
 PGD100, PGD200 = (replace(PGD20, name=f"pgd{steps}", steps=steps) for steps in (100, 200))
@@ -97,7 +97,7 @@ def rises(subject: Subject) -> Reading:
     for number, index in enumerate(subject.batches()):
         x, y, start = subject.x[index], subject.y[index], subject.start(index, number)
         end = ascend(lambda image: cross_entropy(subject.classifier(image), y), x, start, budget)  # noqa: B023
-        before, after = (losses(subject.logits(image), y) for image in (start, end))
+        before, after = (log_odds(subject.logits(image), y) for image in (start, end))
         found.append(after <= before)
     flat = torch.cat(found)
     return share(flat, listed(flat))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,15 @@ from bench.contract import Encoder
 from bench.data.loading import data_set
 from bench.data.sources import DataSet
 from bench.data.views import pixels_of
+from bench.executors import execute
 from bench.gates.subject import Outcome, Subject
 from bench.plan import DataRef
+from bench.planning import plan_of
+from bench.protocols.recipes import PROTOCOLS
 from bench.randomness import Randomness
+from bench.store import Store
+from bench.sweep import Sweep
+from tests.plugins import CHEAP, write_method
 
 Work = Callable[[nn.Module, Tensor], Tensor]
 EPS = 0.1
@@ -35,6 +43,42 @@ class Pixels(Encoder):
 
     def encode(self, x: Tensor) -> Tensor:
         return self.work(self, x).flatten(1)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A store with one finished cell, `mine`."""
+
+    store: Store
+    sweep: Sweep
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """Its newest row."""
+        (row,) = self.store.latest_rows().values()
+        return row
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
+    """A sweep of one throw-away method under a protocol without AutoAttack, carried out."""
+    folder = tmp_path_factory.mktemp("finished")
+    sweep = Sweep.of(
+        methods=write_method(folder), protocols="cheap", seeds=1, limit="train=40,test=20", device="cpu", jobs=1,
+        out=folder / "runs", data_dir=folder / "data",
+    )  # fmt: skip
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(PROTOCOLS, "cheap", CHEAP)  # type: ignore[arg-type]
+        assert execute(plan_of(sweep), Store.open(sweep.out), sweep, lambda _: None).ok
+    return sweep
+
+
+@pytest.fixture
+def cell(finished: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cell:
+    """A copy of that store, for one test."""
+    monkeypatch.setitem(PROTOCOLS, "cheap", CHEAP)  # type: ignore[arg-type]
+    shutil.copytree(finished.out, tmp_path / "runs")
+    return Cell(Store.open(tmp_path / "runs"), finished.model_copy(update={"out": tmp_path / "runs"}))
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from bench.gates.verdicts import Result, Verdict
 from bench.plan import DataRef
 from bench.store import Store
 from tests.cli.runner import invoke
+from tests.gates.conftest import Cell
 from tests.leaderboard.made_rows import row
 from tests.stores import finish
 
@@ -76,10 +77,9 @@ def test_seeds_have_weights_of_their_own(store: Store, seeds: tuple[int, int], b
     assert verdict_of(store, "C7").verdict is verdict
 
 
-def test_a_campaign_of_one_cell(make_sweep: Any, ran: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    done = ran(make_sweep())
+def test_a_campaign_of_one_cell(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(campaigns, "SHUFFLED_PROTOCOL", "cheap")
-    where = ["--out", str(done.store.root), "--device", "cpu"]
+    where = ["--out", str(cell.store.root), "--device", "cpu"]
     code, text, err = invoke("audit", "--campaign", *where)
     assert (code, err) == (0, ""), text
     verdicts = {line.split()[0]: line for line in text.splitlines() if line[:1] == "C"}
@@ -89,22 +89,20 @@ def test_a_campaign_of_one_cell(make_sweep: Any, ran: Any, monkeypatch: pytest.M
         assert " ok " in verdicts[control]
 
 
-def test_a_broken_model_that_passes_is_a_fail(make_sweep: Any, ran: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    done = ran(make_sweep())
+def test_a_broken_model_that_passes_is_a_fail(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(campaigns, "BROKEN", {"nothing": lambda x, encode: encode(x)})
-    assert verdict_of(done.store, "C2").verdict is Verdict.FAIL
+    assert verdict_of(cell.store, "C2").verdict is Verdict.FAIL
 
 
-def test_labels_that_leak_are_found(make_sweep: Any, ran: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_labels_that_leak_are_found(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
     """A head that knows the classes whatever labels it is fitted on."""
-    done = ran(make_sweep())
     honest = campaigns.head
 
     def leaking(encoder: Any, data: Any, *args: Any) -> Any:
         return honest(encoder, loading.data_set(DataRef("digits", "train=400,test=20"), Path()), *args)
 
     monkeypatch.setattr(campaigns, "head", leaking)
-    assert verdict_of(done.store, "C4").verdict is Verdict.FAIL
+    assert verdict_of(cell.store, "C4").verdict is Verdict.FAIL
 
 
 def test_the_loader_notes_what_it_hands_out() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -13,7 +14,7 @@ from torch import Tensor
 from bench.attacks.catalogue import ATTACKS
 from bench.attacks.threats import PGD20, AttackSpec, Norm
 from bench.gates import gradients
-from bench.gates.subject import Outcome, Subject
+from bench.gates.subject import Outcome, Subject, log_odds, losses
 from bench.gates.table import GATES, verdicts
 from bench.gates.verdicts import Result, Verdict
 from tests.gates.conftest import EPS
@@ -112,6 +113,12 @@ def test_shattered_gradients_are_found(gate: str, make_subject: Any, honest: Sub
 
 def test_large_logits_are_attacked_better_when_they_are_divided(make_subject: Any) -> None:
     assert found(make_subject(scale=50.0), "G6-scaled").verdict is Verdict.WARN
+
+
+def test_odds_order_images_where_cross_entropy_is_zero_in_float32() -> None:
+    logits, y = torch.tensor([[50.0, 0.0, 0.0], [40.0, 0.0, 0.0]]), torch.tensor([0, 0])
+    assert losses(logits, y).tolist() == [0, 0]
+    assert log_odds(logits, y).tolist() == pytest.approx([math.log(2) - 50, math.log(2) - 40])
 
 
 def test_other_outcomes_than_the_attack_has_are_found(honest: Subject) -> None:
