@@ -109,14 +109,16 @@ def _compare(reference: Reference, path: Path, folder: Path, flags: Mapping[str,
     began, clock = datetime.now(UTC), time.perf_counter()
     rerun = run_again(reference, folder, **flags)
     findings = compare(reference, rerun)
-    _print(findings, reference, rerun, path)
+    sound = next((cell for cell in rerun if not cell.error), rerun[0])  # One that failed early knows no context.
+    _print(findings, reference, sound, path)
     if junit:
-        facts = {"reference": str(path), **_facts(rerun)}
+        told = {name: str(value) for name, value in sound.context.items() if value is not None}
+        facts = {"reference": str(path), **told}
         _write_junit(junit, findings, time.perf_counter() - clock, facts, began)
     return ExitCode.FAILED if any(finding.verdict in WRONG for finding in findings) else ExitCode.OK
 
 
-def _print(findings: tuple[Finding, ...], reference: Reference, rerun: tuple[Measured, ...], path: Path) -> None:
+def _print(findings: tuple[Finding, ...], reference: Reference, sound: Measured, path: Path) -> None:
     from rich.console import Console
 
     from leaderboard.regression.compare import other_context
@@ -126,13 +128,9 @@ def _print(findings: tuple[Finding, ...], reference: Reference, rerun: tuple[Mea
     if not console.is_terminal:
         console = Console(width=160)
     console.print(table(findings))
-    moved = "; ".join(other_context(reference.cells[0], rerun[0]))
+    moved = "; ".join(other_context(reference.cells[0], sound))
     where = f"in another context ({moved}), so within bands" if moved else "in the context of the reference, so exactly"
     console.print(f"\n{path}, compared {where}: {summary(findings)}", markup=False, highlight=False, soft_wrap=True)
-
-
-def _facts(rerun: tuple[Measured, ...]) -> dict[str, str]:
-    return {name: str(value) for name, value in rerun[0].context.items() if value is not None}
 
 
 def _write_junit(

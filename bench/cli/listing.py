@@ -39,7 +39,7 @@ def list_things(
         bool, typer.Option("--costs", help="Methods: the passes of a step and of an epoch, by data set.")
     ] = False,
 ) -> None:
-    """List methods, data sets, protocols, attacks or gates; with a name, every setting of it and where that comes from."""
+    """List methods, data sets, protocols, attacks or gates; with a name, all of its settings and their sources."""
     from rich.console import Console
 
     from bench.errors import BenchError

@@ -16,6 +16,7 @@ from leaderboard import regress
 from leaderboard.regression.bands import Band
 from leaderboard.regression.measured import arithmetic
 from leaderboard.regression.reference import Reference
+from leaderboard.regression.rerun import measure
 from methods.parts import dual_stream, losses
 from methods.parts.dual_stream import CLEAN, DualStreamMethod
 from tests.cli.runner import invoke, whole_app
@@ -135,6 +136,14 @@ def test_bad_input_is_named_with_the_remedy(
     Reference((measured("mine", plugin="mine.py"),)).save(Path("plugin.parquet"))
     code, _, err = bench_regress(*options)
     assert (code, message in err) == (2, True), err
+
+
+def test_sweeps_that_share_a_store_are_one_run(make_sweep: Any) -> None:
+    cells = measure((make_sweep(seeds="0,"), make_sweep(seeds="1,")))
+    assert [cell.name for cell in cells] == ["mine/digits/cheap/seed0", "mine/digits/cheap/seed1"]
+    assert all(set(cell.numbers) == {"sa", "ra_pgd20"} for cell in cells)  # It keeps no history.
+    assert all(set(cell.bits) == {"pretrain", "head", "clean", "pgd2"} for cell in cells)
+    assert cells[0].bits["pretrain"] != cells[1].bits["pretrain"]
 
 
 def test_the_reference_that_ships_is_the_default() -> None:
