@@ -38,8 +38,7 @@ class Measured:
     @cached_property
     def first(self) -> Mapping[Any, Any]:
         """One of them, for all that they share; one whose gates failed, if there is any."""
-        failed = self.rows.get("gate_verdict", pd.Series(index=self.rows.index, dtype=object)).eq(FAILED)
-        return self.rows.loc[failed.idxmax()].to_dict()
+        return max(self.rows.to_dict("records"), key=lambda row: row.get("gate_verdict") == FAILED)
 
     @property
     def text(self) -> str:
