@@ -131,6 +131,7 @@ COLUMNS: Mapping[str, Callable[[Entry], object]] = {
     "here": lambda entry: None if isinstance(entry.here, Missing) else entry.here.text,
     "rows": lambda entry: entry.where,
     "n": lambda entry: entry.verdict.n,
+    "failed": lambda entry: entry.verdict.failed,
     "measured": lambda entry: entry.verdict.measured,
     "sd": lambda entry: entry.verdict.sd,
     "difference": lambda entry: entry.verdict.difference,

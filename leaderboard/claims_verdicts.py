@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench.schema import Status
 from leaderboard.claims import Claim, Contradiction, Form, Head, load_claims, load_contradictions
 from leaderboard.claims_counterparts import (
     COLUMNS,
@@ -38,8 +39,7 @@ class Measured:
     @cached_property
     def first(self) -> Mapping[Any, Any]:
         """One of them, for all that they share; one whose gates failed, if there is any."""
-        failed = self.rows.get("gate_verdict", pd.Series(index=self.rows.index, dtype=object)).eq(FAILED)
-        return self.rows.to_dict("records")[int(failed.to_numpy().argmax())]
+        return max(self.rows.to_dict("records"), key=lambda row: row.get("gate_verdict") == FAILED)
 
     @property
     def text(self) -> str:
@@ -52,13 +52,18 @@ class Measured:
         images = self.first["test_images"]
         return 0.0 if pd.isna(images) else 100 / float(images)
 
-    def values(self, column: str) -> list[float]:
+    def failed(self, column: str) -> int:
+        """Pre-training seeds that have no number because their cell failed."""
+        failed = self.rows.loc[self.rows["status"].eq(Status.FAILED.value), "seed_pretrain"]
+        return len(set(failed.astype(int)) - set(self.by_seed(column).index))
+
+    def by_seed(self, column: str) -> pd.Series:
         """One number per pre-training seed, of a column or of an attack among the scores; none where there is none."""
         if column in COLUMNS:
-            return scores(self.rows, column).tolist() if column in self.rows else []
+            return scores(self.rows, column)
         found = [json.loads(text).get(column) if isinstance(text, str) else None for text in self.rows["scores"]]
         scored = pd.Series(found, index=self.rows.index, name=column, dtype=float)
-        return scores(self.rows.join(scored), column).tolist()
+        return scores(self.rows.join(scored), column)
 
 
 def measured(frame: pd.DataFrame) -> tuple[Measured, ...]:
@@ -150,7 +155,7 @@ class Record:
             metric: a column of theirs.
         """
         group = Measured(rows)
-        if not group.values(metric):
+        if group.by_seed(metric).empty:
             return ()
         found = [
             entry
@@ -164,17 +169,17 @@ class Record:
 
 def _nearest(claim: Claim, here: Counterpart, groups: Iterable[Measured]) -> list[tuple[Measured, tuple[str, ...]]]:
     """The groups that answer the claim; where none does, the one of its method that differs in the fewest ways."""
-    candidates = (group for group in groups if group.first["method"] == here.method and group.values(here.column))
-    found = [(group, differences(claim, here, group.first)) for group in candidates]
+    candidates = (group for group in groups if group.first["method"] == here.method)
+    found = [(group, differences(claim, here, group.first)) for group in candidates if len(group.by_seed(here.column))]
     answering = [one for one in found if not one[1]]
     return answering or sorted(found, key=lambda one: (len(one[1]), one[0].text))[:1]
 
 
 def _verdict(claim: Claim, here: Counterpart, group: Measured, reasons: Sequence[str], margin: float) -> Verdict:
-    values = group.values(here.column)
+    values, failed = group.by_seed(here.column).tolist(), group.failed(here.column)
     if reasons:
-        return not_comparable(values, reasons, margin)
-    return judge(values, claim.value, margin, group.resolution)
+        return replace(not_comparable(values, reasons, margin), failed=failed)
+    return replace(judge(values, claim.value, margin, group.resolution), failed=failed)
 
 
 def _is_about(here: Counterpart | Missing, claim: Claim, group: Measured, metric: str) -> bool:

@@ -281,7 +281,7 @@ def _latex_floats(table: Table) -> Iterator[str]:
         yield _latex_float([], caption, _latex_claims(table), [])
 
 
-_CLAIM_WIDTHS: Mapping[str, str] = {"by": "p{2.8cm}", "verdict": "p{4.6cm}"}  # Prose, which is broken into lines.
+_CLAIM_WIDTHS: Mapping[str, str] = {"by": "p{2.0cm}", "verdict": "p{2.9cm}"}  # Prose, which is broken into lines.
 
 
 def _latex_claims(table: Table) -> str:

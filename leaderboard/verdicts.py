@@ -42,11 +42,12 @@ class Verdict:
     Attributes:
         ruling: the verdict.
         margin: within which a difference counts as none.
-        n: pre-training seeds.
+        n: pre-training seeds with a number.
         measured, sd: mean and sample standard deviation over them; sd None for one.
         difference: mean measured - published; None where the two cannot be compared.
         inner, outer: the 90 % and the 95 % interval of the difference; None for fewer than two seeds.
         needed: seeds that would decide, were the mean and the spread to stay; None where none are known to.
+        failed: pre-training seeds that failed.
         reasons: why the two cannot be compared.
     """
 
@@ -59,17 +60,19 @@ class Verdict:
     inner: Interval | None = None
     outer: Interval | None = None
     needed: int | None = None
+    failed: int = 0
     reasons: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
-        """The ruling in words, with what it lacks: `undecided at 5 seeds (19 would do)`."""
+        """The ruling in words, with what it lacks: `undecided at 5 seeds (about 19 would decide)`."""
+        lost = f"; {self.failed} of {self.n + self.failed} seeds failed" if self.failed else ""
         if self.reasons:
-            return f"{self.ruling}: {'; '.join(self.reasons)}"
+            return f"{self.ruling}: {'; '.join(self.reasons)}{lost}"
         if self.ruling is not Ruling.UNDECIDED:
-            return str(self.ruling)
+            return f"{self.ruling}{lost}"
         seeds = "1 seed" if self.n == 1 else f"{self.n} seeds"
-        return f"{self.ruling} at {seeds} ({self._wanting})"
+        return f"{self.ruling} at {seeds} ({self._wanting}){lost}"
 
     @property
     def _wanting(self) -> str:
@@ -122,7 +125,8 @@ def seeds_needed(difference: float, sd: float, margin: float) -> int | None:
 def not_comparable(values: Sequence[float], reasons: Sequence[str], margin: float = MARGIN) -> Verdict:
     """No verdict: the numbers answer another question, for these reasons."""
     sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    return Verdict(Ruling.NOT_COMPARABLE, margin, len(values), float(np.mean(values)), sd, reasons=tuple(reasons))
+    mean = float(np.mean(values))
+    return Verdict(Ruling.NOT_COMPARABLE, margin, len(values), measured=mean, sd=sd, reasons=tuple(reasons))
 
 
 def not_measured(reasons: Sequence[str] = (), margin: float = MARGIN) -> Verdict:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
-from made_rows import frame, row, rows
+from made_rows import failed, frame, row, rows
 
 from bench.attacks.catalogue import ATTACKS
 from bench.attacks.threats import Metric
@@ -92,6 +92,12 @@ def test_another_question_gets_none_however_well_the_numbers_agree(change: dict[
 
     assert (entry.verdict.ruling, entry.verdict.difference) == (Ruling.NOT_COMPARABLE, None)
     assert entry.verdict.reasons == (reason,)
+
+
+def test_seeds_that_failed_are_counted_beside_the_verdict() -> None:
+    [entry] = entries(claim(), ours(), [failed("ncp", seed, **PAPER) for seed in (3, 4)])
+
+    assert entry.verdict.text == "reproduced; 2 of 5 seeds failed"
 
 
 def test_a_gate_that_failed_takes_the_verdict_away() -> None:
