@@ -20,15 +20,11 @@ def resample(pixels: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """Mixes rows and columns: [B, C, H, W], [B, H', H], [B, W', W] -> [B, C, H', W'], clamped to [0, 1].
 
     The clamp cuts what bicubic weights overshoot: the official code resizes 8-bit images, where nothing can overshoot.
-    Images that come channels first leave channels last, and the other way round: so each product is written as the
-    next one reads it, and nothing is copied. A crop and a blur together return to what they were given.
+    The small matrix stands first in both products, which is two to three times as fast on a CPU as the other way
+    round, and each is written as the next reads it: the result lies channels last.
     """
     batch, channels, height, width = pixels.shape
     down, across = rows.shape[1], columns.shape[1]
-    if pixels.is_contiguous(memory_format=torch.channels_last):
-        mixed = torch.bmm(pixels.permute(0, 2, 3, 1).reshape(batch, height, width * channels).mT, rows.mT)
-        mixed = torch.bmm(mixed.view(batch, width, channels * down).mT, columns.mT)
-        return mixed.view(batch, channels, down, across).clamp_(0, 1)
     mixed = torch.bmm(columns, pixels.reshape(batch, channels * height, width).mT)
     mixed = torch.bmm(rows, mixed.view(batch, across * channels, height).mT)
     return mixed.view(batch, down, across, channels).permute(0, 3, 1, 2).clamp_(0, 1)
