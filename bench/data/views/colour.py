@@ -10,13 +10,10 @@ from torch import Tensor
 
 from bench.data.views.operation import (
     Operation,
-    Source,
     Strength,
     between,
     check_range,
-    chosen,
-    per_image,
-    uniforms,
+    never,
     where_chosen,
 )
 
@@ -59,6 +56,7 @@ class ColourJitter(Operation[JitterDraw]):
         p: the probability that an image is jittered.
     """
 
+    numbers = 2 * len(Adjustment) + 1
     brightness: Strength
     contrast: Strength
     saturation: Strength
@@ -72,16 +70,21 @@ class ColourJitter(Operation[JitterDraw]):
         check_range("the strength of hue", self.hue, 0, 0.5)
         check_range("the probability of colour jitter", self.p, 0, 1)
 
-    def draw(self, shape: torch.Size, generator: Source) -> JitterDraw:
+    @property
+    def idle(self) -> bool:
+        """Never jitters."""
+        return never(self.p)
+
+    def sample(self, shape: torch.Size, shares: Tensor) -> JitterDraw:
         """Four independent strengths and one of the 24 orders, all equally likely."""
-        brightness, contrast, saturation, hue = uniforms(len(Adjustment), shape[0], generator=generator)
+        brightness, contrast, saturation, hue, *_, applied = shares.unbind()
         return JitterDraw(
-            order=uniforms(shape[0], len(Adjustment), generator=generator, images=0).argsort(dim=1),
+            order=shares[len(Adjustment) : -1].argsort(dim=0).T,
             brightness=_factor(self.brightness, brightness),
             contrast=_factor(self.contrast, contrast),
             saturation=_factor(self.saturation, saturation),
             hue=between(-self.hue, self.hue, hue),
-            applied=chosen(self.p, shape[0], generator),
+            applied=applied < self.p,
         )
 
     def apply(self, pixels: Tensor, drawn: JitterDraw) -> Tensor:
@@ -103,14 +106,20 @@ class ColourJitter(Operation[JitterDraw]):
 class Grayscale(Operation[Tensor]):
     """All three channels become the luma, with probability `p` (torchvision `RandomGrayscale`)."""
 
+    numbers = 1
     p: Strength = 0.2
 
     def __post_init__(self) -> None:
         check_range("the probability of grayscale", self.p, 0, 1)
 
-    def draw(self, shape: torch.Size, generator: Source) -> Tensor:
+    @property
+    def idle(self) -> bool:
+        """Never takes colour away."""
+        return never(self.p)
+
+    def sample(self, shape: torch.Size, shares: Tensor) -> Tensor:
         """Bool [B]: which images lose their colour."""
-        return chosen(self.p, shape[0], generator)
+        return shares[0] < self.p
 
     def apply(self, pixels: Tensor, drawn: Tensor) -> Tensor:
         """[B, 3, H, W] -> [B, 3, H, W]."""

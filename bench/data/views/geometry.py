@@ -13,14 +13,12 @@ from torch.nn import functional
 
 from bench.data.views.operation import (
     Operation,
-    Source,
     Strength,
     between,
     check_order,
     check_range,
-    chosen,
     integers,
-    uniforms,
+    never,
     where_chosen,
 )
 from bench.data.views.resampling import Interpolation, box_weights, resample
@@ -50,6 +48,7 @@ class RandomResizedCrop(Operation[Boxes]):
         size: the side of the square result in pixels; None keeps the input's height and width.
     """
 
+    numbers = 2 * TRIES + 2
     scale: tuple[Strength, Strength] = (0.08, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     interpolation: Interpolation = Interpolation.BILINEAR
@@ -63,11 +62,11 @@ class RandomResizedCrop(Operation[Boxes]):
         check_order("a crop's ratio", self.ratio)
         check_range("a crop's size", 1 if self.size is None else self.size, 1)
 
-    def draw(self, shape: torch.Size, generator: Source) -> Boxes:
+    def sample(self, shape: torch.Size, shares: Tensor) -> Boxes:
         """The first of ten boxes that fits into the image, at a uniform place; else the largest central one."""
-        batch, _, image_height, image_width = shape
-        height, width, fallback = self._sides(batch, image_height, image_width, generator)
-        down, right = uniforms(2, batch, generator=generator)
+        image_height, image_width = shape[-2:]
+        area_share, ratio_share, (down, right) = shares.split([TRIES, TRIES, 2])
+        height, width, fallback = self._sides(image_height, image_width, area_share, ratio_share)
         spare_height, spare_width = image_height - height, image_width - width
         return Boxes(
             top=torch.where(fallback, spare_height // 2, integers(spare_height + 1, down)),
@@ -88,18 +87,17 @@ class RandomResizedCrop(Operation[Boxes]):
         return resample(pixels, rows, columns)
 
     def _sides(
-        self, batch: int, image_height: int, image_width: int, generator: Source
+        self, image_height: int, image_width: int, area_share: Tensor, ratio_share: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Height and width of each box, int64 [B], and whether it is the fallback, bool [B]."""
-        area_share, ratio_share = uniforms(2, TRIES, batch, generator=generator)
         area = image_height * image_width * between(*self.scale, area_share)
         ratio = between(math.log(self.ratio[0]), math.log(self.ratio[1]), ratio_share).exp()
         height, width = (area / ratio).sqrt().round(), (area * ratio).sqrt().round()
         fits = (height > 0) & (height <= image_height) & (width > 0) & (width <= image_width)
 
-        # argmax is the first maximum: the first box that fits, if any does.
-        first = fits.to(torch.uint8).argmax(dim=0, keepdim=True)
-        none = fits.logical_not_().all(dim=0)
+        # Of equal maxima `max` gives the first: the first box that fits, if any does.
+        found, first = fits.to(torch.uint8).max(dim=0, keepdim=True)
+        none = found[0] == 0
         last_height, last_width = self._fallback(image_height, image_width)
         height = torch.where(none, last_height, height.gather(0, first)[0])
         width = torch.where(none, last_width, width.gather(0, first)[0])
@@ -142,15 +140,16 @@ class PaddedCrop(Operation[Offsets]):
         mode: what is added: zeros (black), or the image mirrored without its border pixel.
     """
 
+    numbers = 2
     padding: int
     mode: PadMode = PadMode.ZERO
 
     def __post_init__(self) -> None:
         check_range("a crop's padding", self.padding)
 
-    def draw(self, shape: torch.Size, generator: Source) -> Offsets:
+    def sample(self, shape: torch.Size, shares: Tensor) -> Offsets:
         """Corners in 0 .. 2 padding along each axis, all equally likely."""
-        top, left = integers(2 * self.padding + 1, uniforms(2, shape[0], generator=generator))
+        top, left = integers(2 * self.padding + 1, shares)
         return Offsets(top, left)
 
     def apply(self, pixels: Tensor, drawn: Offsets) -> Tensor:
@@ -177,14 +176,20 @@ class PaddedCrop(Operation[Offsets]):
 class HorizontalFlip(Operation[Tensor]):
     """Left becomes right, with probability `p`."""
 
+    numbers = 1
     p: Strength = 0.5
 
     def __post_init__(self) -> None:
         check_range("a flip's probability", self.p, 0, 1)
 
-    def draw(self, shape: torch.Size, generator: Source) -> Tensor:
+    @property
+    def idle(self) -> bool:
+        """Never flips."""
+        return never(self.p)
+
+    def sample(self, shape: torch.Size, shares: Tensor) -> Tensor:
         """Bool [B]: which images are flipped."""
-        return chosen(self.p, shape[0], generator)
+        return shares[0] < self.p
 
     def apply(self, pixels: Tensor, drawn: Tensor) -> Tensor:
         """[B, 3, H, W] -> [B, 3, H, W]."""
