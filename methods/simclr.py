@@ -149,8 +149,9 @@ class SimCLR(TrainingMethod[SimCLRConfig, Projected]):
     def step(self, net: Projected, batch: Batch, update: Update) -> None:
         """Eq. (1) of NCP-ACL on two views, each its own batch-norm batch (solo-learn base.py, training_step)."""
         views = self.view.each(batch.pixels, batch.generator("first view"), batch.generator("second view"))
-        first, second = map(net, views)
-        update(nt_xent(first, second, self.config.temperature))
+        features = torch.cat([net.encoder(view) for view in views])
+        projections = net.projector(features, net.encoder.active_route)
+        update(nt_xent(*projections.chunk(2), self.config.temperature))
 
     def export(self, net: Projected) -> Encoder:
         """The encoder without its projector."""

@@ -30,16 +30,16 @@ def info_nce(query: Tensor, positive_key: Tensor, bank: Tensor, temperature: flo
     -log softmax_0([q.k+, q.M] / T): AMOC's L_NCE, src/base.py:58-69, 159-180 (which divides every factor by sqrt(T)).
 
     Args:
-        query: [B, d], of any length.
-        positive_key: [B, d], of any length; detached by the caller where the key encoder is not trained.
-        bank: [K, d], negative keys of length 1.
+        query: [B, d], unit rows.
+        positive_key: [B, d], unit rows; detached by the caller where the key encoder is not trained.
+        bank: [K, d], negative keys, unit rows.
         temperature: above 0.
 
     Returns:
         The mean over B queries, a scalar.
     """
-    q, k = F.normalize(query, dim=1), F.normalize(positive_key, dim=1)
-    logits = torch.cat([(q * k).sum(dim=1, keepdim=True), q @ bank.T], dim=1) / temperature
+    q = query / temperature
+    logits = torch.cat([(q * positive_key).sum(dim=1, keepdim=True), q @ bank.T], dim=1)
     return F.cross_entropy(logits, logits.new_zeros(len(q), dtype=torch.long))
 
 
@@ -69,10 +69,11 @@ def nt_xent_of_views(views: Sequence[Tensor], temperature: float | Tensor, *, de
         The sum over the other views, the mean over rows, a scalar.
     """
     z = F.normalize(torch.cat(list(views)), dim=1)
-    itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
-    logits = (z @ (z.detach() if detach_keys else z).T / temperature).masked_fill(itself, float("-inf"))
-    row = torch.arange(len(z), device=z.device)
-    pairs = [F.cross_entropy(logits, row.roll(len(views[0]) * shift)) for shift in range(1, len(views))]
+    logits = z / temperature @ (z.detach() if detach_keys else z).T
+    with torch.no_grad():  # Its gradient is zero without being told: no row gives itself any probability.
+        logits.fill_diagonal_(float("-inf"))
+    log_probability, row = F.log_softmax(logits, dim=1), torch.arange(len(z), device=z.device)
+    pairs = [F.nll_loss(log_probability, (row + len(views[0]) * shift) % len(z)) for shift in range(1, len(views))]
     return torch.stack(pairs).sum()
 
 

@@ -40,17 +40,19 @@ def simclr(**settings: Any) -> SimCLR:
 
 @pytest.mark.parametrize("size", ["B6", "B12"])
 @pytest.mark.parametrize("temperature", [0.5, 0.2])
-def test_a_step_has_solo_learns_loss(size: str, temperature: float) -> None:
+def test_a_step_has_solo_learns_loss(size: str, temperature: float, monkeypatch: pytest.MonkeyPatch) -> None:
     with np.load(GOLDEN) as arrays:
         z, loss, gradient = (
             torch.from_numpy(arrays[name])
             for name in (f"simclr_{size}_z", *(f"simclr_{size}_t{temperature}_{part}" for part in ("loss", "grad")))
         )
     z.requires_grad_()
-    projections = iter(z.chunk(2))
-    losses: list[Tensor] = []
+    net = Projected(simclr().encoder(digits().profile), Head.SIMCLR)
+    features, losses = iter(z.chunk(2)), list[Tensor]()
+    monkeypatch.setattr(net.encoder, "encode", lambda view: next(features))
+    monkeypatch.setattr(net.projector, "forward", lambda features, route: features)
     simclr(temperature=temperature).step(
-        lambda view: next(projections),  # type: ignore[arg-type]
+        net,
         batch_of(seen()),
         lambda loss, **_: losses.append(loss),
     )
@@ -62,7 +64,7 @@ def views_of(method: SimCLR) -> tuple[Tensor, Tensor, Projected]:
     """The two views that a step makes of a batch, and the network after it."""
     views: list[Tensor] = []
     net = Projected(method.encoder(digits().profile), Head.SIMCLR)
-    net.register_forward_pre_hook(lambda _, inputs: views.append(inputs[0]))
+    net.encoder.register_forward_pre_hook(lambda _, inputs: views.append(inputs[0]))
     method.step(net, batch_of(seen()), optimiser_update(method.optimiser(net), Averages()))
     first, second = views
     return first, second, net
