@@ -130,7 +130,7 @@ class TestBench:
             ("amoc", 3 / 4, 0),  # the clean key, before and after the update, and the adversarial one; not the attack's
             ("amoc[variant=release]", 2 / 3, 0),
             ("moco", 1, 0),
-            ("advcl", 1, 1),  # attacks in train mode, the features that they leave among them
+            ("advcl", 1, 1),  # attacks in train mode, the views that they leave alone too
         ],
     )
     def test_a_pass_is_measured_in_the_mode_in_which_the_step_makes_it(

@@ -65,15 +65,18 @@ class RandomResizedCrop(Operation[Boxes]):
     def sample(self, shape: torch.Size, shares: Tensor) -> Boxes:
         """The first of ten boxes that fits into the image, at a uniform place; else the largest central one."""
         image_height, image_width = shape[-2:]
-        area_share, ratio_share, (down, right) = shares.split([TRIES, TRIES, 2])
-        height, width, fallback = self._sides(image_height, image_width, area_share, ratio_share)
-        spare_height, spare_width = image_height - height, image_width - width
-        return Boxes(
-            top=torch.where(fallback, spare_height // 2, integers(spare_height + 1, down)),
-            left=torch.where(fallback, spare_width // 2, integers(spare_width + 1, right)),
-            height=height,
-            width=width,
-        )
+        area_share, ratio_share, place = shares.split([TRIES, TRIES, 2])
+        image = per_axis(image_height, image_width, shares.device)
+        tries = self._tries(image_height * image_width, area_share, ratio_share)
+        fits = ((tries > 0) & (tries <= image)).all(dim=1)
+        # Of equal maxima `max` gives the first: the first box that fits, if any does.
+        found, first = fits.to(torch.uint8).max(dim=0, keepdim=True)
+        fallback = per_axis(*self._fallback(image_height, image_width), shares.device)
+        length = torch.where(found == 1, tries.gather(0, first.expand(2, -1)[None])[0], fallback)
+        spare = image - length
+        start = torch.where(found == 1, place * (spare + 1), spare / 2).floor_()
+        (top, left), (height, width) = start.long(), length.long()
+        return Boxes(top, left, height, width)
 
     def apply(self, pixels: Tensor, drawn: Boxes) -> Tensor:
         """[B, 3, H, W] -> [B, 3, size, size]."""
@@ -86,22 +89,11 @@ class RandomResizedCrop(Operation[Boxes]):
             columns = box_weights(drawn.left, drawn.width, width, self.size or width, self.interpolation)
         return resample(pixels, rows, columns)
 
-    def _sides(
-        self, image_height: int, image_width: int, area_share: Tensor, ratio_share: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Height and width of each box, int64 [B], and whether it is the fallback, bool [B]."""
-        area = image_height * image_width * between(*self.scale, area_share)
-        ratio = between(math.log(self.ratio[0]), math.log(self.ratio[1]), ratio_share).exp()
-        height, width = (area / ratio).sqrt().round(), (area * ratio).sqrt().round()
-        fits = (height > 0) & (height <= image_height) & (width > 0) & (width <= image_width)
-
-        # Of equal maxima `max` gives the first: the first box that fits, if any does.
-        found, first = fits.to(torch.uint8).max(dim=0, keepdim=True)
-        none = found[0] == 0
-        last_height, last_width = self._fallback(image_height, image_width)
-        height = torch.where(none, last_height, height.gather(0, first)[0])
-        width = torch.where(none, last_width, width.gather(0, first)[0])
-        return height.long(), width.long(), none
+    def _tries(self, image_area: int, area_share: Tensor, ratio_share: Tensor) -> Tensor:
+        """[TRIES, 2, B]: whole heights and widths of boxes by shares [TRIES, B]."""
+        side = (image_area * between(*self.scale, area_share)).sqrt_()
+        stretch = between(math.log(self.ratio[0]) / 2, math.log(self.ratio[1]) / 2, ratio_share).exp_()
+        return torch.stack([side / stretch, side * stretch], dim=1).round_()
 
     def _fallback(self, height: int, width: int) -> tuple[int, int]:
         """The largest box of the image whose ratio is allowed."""
@@ -111,6 +103,13 @@ class RandomResizedCrop(Operation[Boxes]):
         if width / height > high:
             return height, round(height * high)
         return height, width
+
+
+def per_axis(down: int, across: int, device: torch.device) -> int | Tensor:
+    """A number for height and one for width, [2, 1] on `device`; a single one where they are equal."""
+    if down == across:
+        return down
+    return torch.stack([torch.full((1,), float(side), device=device) for side in (down, across)])
 
 
 class PadMode(StrEnum):

@@ -39,8 +39,8 @@ def box_weights(start: Tensor, length: Tensor, size: int, out: int, interpolatio
     """
     scale = length[:, None] / out
     stretch = scale.clamp(min=1)
-    centres = scale * (torch.arange(out, device=start.device) + 0.5)
-    places = torch.arange(size, device=start.device) - start[:, None] + 0.5
+    centres = scale * torch.arange(0.5, out, device=start.device)
+    places = torch.arange(0.5, size, device=start.device) - start[:, None]
     inside = (places > 0) & (places < length[:, None])
     # A pixel outside of the box is infinitely far from every output pixel.
     places = torch.where(inside, places, torch.inf)
@@ -69,7 +69,7 @@ def _cubic(distance: Tensor) -> Tensor:
     far = (2 - distance).clamp_(min=0)
     beyond = far - 1
     near = beyond.clamp(min=0)
-    return far.square_().mul_(beyond).addcmul_(near.square(), 2 - 4 * near)
+    return far.square_().mul_(beyond).addcmul_(near.square(), torch.rsub(near, 2, alpha=4))
 
 
 _KERNELS: Mapping[Interpolation, Callable[[Tensor], Tensor]] = {
