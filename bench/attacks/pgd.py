@@ -114,9 +114,10 @@ def undisturbed(*modules: nn.Module, mode: AttackMode = AttackMode.EVAL) -> Iter
     after an exception. Frozen parameters also spare the attack the weight gradients. With `AttackMode.TRAIN` every
     module stays in the mode it is in, and running statistics move.
     """
-    stilled = mode is AttackMode.EVAL
-    training = [part for module in modules for part in module.modules() if part.training and stilled]
-    trainable = [weight for module in modules for weight in module.parameters() if weight.requires_grad]
+    parts = [part for module in modules for part in module.modules()]  # One walk; `parameters()` would be another.
+    training = [part for part in parts if part.training and mode is AttackMode.EVAL]
+    weights = (weight for part in parts for weight in part._parameters.values() if weight is not None)
+    trainable = [weight for weight in weights if weight.requires_grad]
     try:
         for part in training:  # Not `eval()`, nor an assignment: both cost more than an operation on the images.
             vars(part)["training"] = False
