@@ -26,6 +26,9 @@ IDENTITY = (
 IF_GIVEN = ("budget",)
 """Those that came later: part of it where they are given, so that older rows keep their identity."""
 
+SURROGATE_ENCODER, SURROGATE_HEAD = "surrogate_encoder", "surrogate_head"
+"""Upstreams of a transferred attack: the classifier that its images are made on."""
+
 
 class StageKind(StrEnum):
     """What a stage does."""

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.attacks.threats import AttackKind, AttackSpec
+from bench.attacks.threats import AttackKind, AttackSpec, Part, check_classes
 from bench.budget import Trained, epochs_within
 from bench.closure import PROJECT_SOURCES, Sources, Target, closure
 from bench.config import MethodConfig, TrainingConfig
 from bench.data.limits import Limit
-from bench.data.loading import NOT_HERE, DataFacts, data_facts, training_facts
+from bench.data.loading import NOT_HERE, DataFacts, corrupted_images, data_facts, training_facts
 from bench.data.profiles import DataProfile
 from bench.data.sources import parse_sources
 from bench.errors import BenchError
 from bench.execution import Precision
 from bench.grammar import Spec, expand, parse_spec, parse_specs
 from bench.keys import digest
-from bench.plan import Cell, DataRef, MethodRef, Plan, Seeds, Stage, StageKind, Task
+from bench.plan import SURROGATE_ENCODER, SURROGATE_HEAD, Cell, DataRef, MethodRef, Plan, Seeds, Stage, StageKind, Task
 from bench.protocols.recipes import HeadInit, HeadRecipe, Objective, Protocol, protocol_of
 from bench.registry import MethodEntry, Registry, resolve
+from bench.store import Store
+from bench.surrogates import surrogate
 from bench.sweep import Sweep
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
 AUTOATTACK_PASSES = 4000
 """Forward passes that AutoAttack standard spends on a test image, on average: an estimate for plans alone."""
+DEEPFOOL_CANDIDATES, SEARCHES = 9, 9
+"""Classes that a step of DeepFool looks at, and binary searches of C&W."""
 
 
 def plan_of(sweep: Sweep, *, download: bool = False, registry: Registry | None = None) -> Plan:
@@ -355,17 +359,30 @@ class _Planner:
 
     def attack(self, subject: _Subject, protocol: Protocol, spec: AttackSpec, upstream: Mapping[str, str]) -> str:
         """The stage that scores the head under one attack."""
-        data = subject.data
+        data, images = subject.data, subject.data.fingerprint
+        passes = _attack_passes(spec) * data.test_images
+        if spec.kind is AttackKind.CORRUPTION:
+            corrupted = corrupted_images(data.ref, spec.corruptions, self.sweep.data_dir)
+            images, passes = corrupted.fingerprint, float(corrupted.per_type * len(corrupted.types))
+        if spec.source is not None:
+            upstream = {**upstream, **self.surrogate(subject, spec.source)}
         recipe = {
-            "attack": asdict(spec),
-            "eps": data.profile.eps,
+            "attack": {name: value for name, value in spec.identity.items() if name != "eps"},
+            "eps": spec.eps_for(data.profile),
             "seed": subject.seed,
-            "images": data.fingerprint,
+            "images": images,
             "source": self.code[StageKind.ATTACK],
             **_computed_in(protocol.precision),
         }
         label, task = f"{subject.label} {protocol.name} {spec.name}", subject.task(protocol, spec.name)
-        return self.add(StageKind.ATTACK, label, task, recipe, upstream, _attack_passes(spec) * data.test_images)
+        return self.add(StageKind.ATTACK, label, task, recipe, upstream, passes)
+
+    def surrogate(self, subject: _Subject, cell: str) -> Mapping[str, str]:
+        """The upstreams of an attack that is made on a finished cell, whose stages join the plan."""
+        found = surrogate(Store(self.sweep.out), cell, subject.data.ref.source, subject.seed)
+        for stage in found.stages:
+            self.stages.setdefault(stage.key, stage)
+        return {SURROGATE_ENCODER: found.encoder, SURROGATE_HEAD: found.head}
 
     def add(
         self,
@@ -402,7 +419,8 @@ class _Planner:
             "legacy": protocol.legacy,
             "external_data": any(one.method.external_data() for one in lineage),
             "labelled_pretraining": any(one.method.labelled_pretraining() for one in lineage),
-            "eps": data.profile.eps,
+            "norm": protocol.norm.label,
+            "eps": protocol.eps_for(data.profile),
             "plugin": chosen.entry.origin,
             "plugin_hash": digest(chosen.source),
             "data_fingerprint": data.fingerprint,
@@ -468,11 +486,8 @@ def _computed_in(precision: Precision) -> dict[str, str]:
 
 
 def _check_classes(protocol: Protocol, data: DataFacts) -> None:
-    if data.classes < 4 and any(spec.kind is AttackKind.AUTOATTACK for spec in protocol.attacks):
-        raise BenchError(
-            f"protocol '{protocol.name}' scores with AutoAttack, whose DLR loss needs at least 4 classes; "
-            f"'{data.ref.source}' has {data.classes}. Use data with 4 classes or more."
-        )
+    for spec in protocol.attacks:
+        check_classes(spec, data.classes)
 
 
 def _check_labels(chosen: _Chosen, pool: DataFacts) -> None:
@@ -509,6 +524,14 @@ def _head_passes(recipe: HeadRecipe) -> float:
 
 
 def _attack_passes(spec: AttackSpec) -> float:
-    if spec.kind is AttackKind.AUTOATTACK:
-        return float(AUTOATTACK_PASSES)
+    """Of the network per image: an estimate for plans alone."""
+    if spec.kind in _PASSES:
+        return float(_PASSES[spec.kind](spec))
     return 1.0 + 2 * spec.steps * spec.restarts
+
+
+_PASSES: Mapping[AttackKind, Callable[[AttackSpec], float]] = {
+    AttackKind.AUTOATTACK: lambda spec: AUTOATTACK_PASSES * (len(spec.parts) or len(Part)) / len(Part),
+    AttackKind.DEEPFOOL: lambda spec: 2 * spec.steps * DEEPFOOL_CANDIDATES,
+    AttackKind.CARLINI_WAGNER: lambda spec: 2 * spec.steps * SEARCHES,
+}

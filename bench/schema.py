@@ -133,6 +133,16 @@ class Row(BaseModel):
     """Accuracy under PGD-20 with step eps/10 (legacy protocols alone), per cent."""
     aa: Percent | None = None
     """Accuracy under AutoAttack standard on all test images, per cent."""
+    corruption: Percent | None = None
+    """Mean accuracy over 15 types and 5 severities of corrupted test images, per cent."""
+    corruption_19: Percent | None = None
+    """Mean accuracy over 19 types and 5 severities of corrupted test images, per cent."""
+    scores: Json = "{}"
+    """Attack name (`bench list attacks`) to the accuracy under it, those with a column too, per cent, JSON object."""
+    ra_worst: Percent | None = None
+    """Images that stay correct under every attack in `worst_over`, per cent: the mean of each image's minimum."""
+    worst_over: Json = "[]"
+    """Names of the attacks that `ra_worst` is the union of, `clean` among them, JSON list."""
     head_rate: float | None = None
     """Learning rate of the head."""
     head_rate_at_edge: bool | None = None

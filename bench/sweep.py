@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -13,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from bench.errors import BenchError, unknown
 from bench.execution import Execution, Precision
+from bench.grammar import Spec, parse_spec, parse_specs
 from bench.validation import validated
 
 
@@ -119,6 +121,11 @@ def _distinct_gpus(gpus: tuple[int, ...]) -> tuple[int, ...]:
     return gpus
 
 
+def _number_text(value: object) -> object:
+    """Numbers from TOML or Python, one or several, as the comma list that the command line takes."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
 def _text(value: object) -> object:
     return str(value) if isinstance(value, int) else value
 
@@ -169,6 +176,14 @@ class Sweep(BaseModel):
     """Data sets: `digits`, `cifar10`, `parquet:DIR[like=cifar10]`, ..."""
     protocols: CommaList | None = None
     """Protocols; None is `slf-1` with `quick`, `slf-1,alf-1` otherwise."""
+    attacks: CommaList | None = None
+    """Attacks in the place of the protocols' own: names and sets of `bench list attacks`, `transfer:CELL`."""
+    norm: CommaList | None = None
+    """Norm of the attacks' ball instead of l_inf: `l2`, `l1`; several of them are rows of their own."""
+    eps: Annotated[CommaList | None, BeforeValidator(_number_text)] = None
+    """Radius of that ball instead of the data set's: `4/255`; a ladder `0,1/255,2/255` is a row for each."""
+    steps: Annotated[CommaList | None, BeforeValidator(_number_text)] = None
+    """Steps of PGD instead of the protocols' own; such a PGD fills no column of its own, but `scores`."""
     seeds: Seeds = (0, 1, 2, 3, 4)
     """A count (`5` is 0..4) or a list (`0,3,7`)."""
     schedule: Annotated[Schedule, BeforeValidator(_schedule)] = Schedule.QUICK
@@ -206,8 +221,20 @@ class Sweep(BaseModel):
 
     @property
     def protocol_names(self) -> str:
-        """The protocols as a comma list, the default filled in."""
-        return self.protocols or ("slf-1" if self.schedule is Schedule.QUICK else "slf-1,alf-1")
+        """The protocols as a comma list, the default filled in, each with the attack options that it does not say."""
+        names = self.protocols or ("slf-1" if self.schedule is Schedule.QUICK else "slf-1,alf-1")
+        return ",".join(self._attacked(spec).text for spec in parse_specs(names)) if self._attack_options else names
+
+    @property
+    def _attack_options(self) -> list[str]:
+        grids = {"norm": self.norm, "eps": self.eps, "steps": self.steps}
+        several = [f"attacks=({self.attacks})"] if self.attacks else []
+        return several + [f"{name}=[{values}]" for name, values in grids.items() if values]
+
+    def _attacked(self, protocol: Spec) -> Spec:
+        """The protocol under this sweep's attack options; what it says itself stays."""
+        given = parse_spec(f"{protocol.name}[{','.join(self._attack_options)}]").options
+        return replace(protocol, options={**given, **protocol.options})
 
     @model_validator(mode="after")
     def _one_kind_of_device(self) -> Self:

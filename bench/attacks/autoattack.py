@@ -1,6 +1,6 @@
 """AutoAttack (Croce & Hein 2020, arXiv:2003.01690) through `pyautoattack`, quiet and without traces.
 
-Version `standard`: APGD-CE, targeted APGD-DLR, targeted FAB and Square; each attacks the survivors of the one before.
+APGD-CE, targeted APGD-DLR, targeted FAB and Square, or some of them; each attacks the survivors of the one before.
 """
 
 from __future__ import annotations
@@ -16,68 +16,61 @@ from pyautoattack import AutoAttack, checks
 from torch import Tensor
 
 from bench.attacks.rounds import Perturb, Procedure, Round, Target
-from bench.errors import BenchError
-
-TARGETS = 9
-"""Target classes of the two targeted attacks, or all others where there are fewer."""
-MIN_CLASSES = 4
-
-
-def check_classes(classes: int) -> None:
-    """Whether version `standard` is defined for so many classes.
-
-    Raises:
-        BenchError: if there are fewer than four.
-    """
-    if classes < MIN_CLASSES:
-        raise BenchError(
-            f"metric 'aa' is not defined for {classes} classes: the targeted DLR loss of AutoAttack compares the "
-            f"largest logit with the third and fourth, so it needs at least {MIN_CLASSES}. "
-            "Use data with 4 classes or more."
-        )
+from bench.attacks.threats import AttackSpec, Part, Version, check_classes
 
 
 @contextmanager
-def standard(target: Target, *, seed: int, batch: int, warn: Callable[[str], None]) -> Iterator[Procedure]:
-    """AutoAttack `standard` in the l_inf ball, to be carried out inside the block, quietly.
+def autoattack(target: Target, spec: AttackSpec, *, seed: int, warn: Callable[[str], None]) -> Iterator[Procedure]:
+    """AutoAttack in the ball of `target`, to be carried out inside the block, quietly.
 
-    Its four attacks, their settings and its checks are the package's; the order in which images meet them is that of
-    its `run_standard_evaluation`. It seeds torch's global generators: wrap it in `Randomness.as_global`.
+    Its attacks, their settings in each norm and its checks are the package's; the order in which images meet them is
+    that of its `run_standard_evaluation`. It seeds torch's global generators: wrap it in `Randomness.as_global`.
 
     Args:
         target: whom it attacks.
+        spec: its parts and their version, and how many images are attacked together, which the result depends on.
         seed: of every attack and batch.
-        batch: images attacked together; the result depends on it.
         warn: called once with each of its warnings.
 
     Raises:
-        BenchError: if there are fewer than four classes.
+        BenchError: if there are fewer classes than the parts need.
     """
-    check_classes(target.classifier.classes)
+    check_classes(spec, target.classifier.classes)
     with listening(warn) as logger:
-        package = AutoAttack(target.classifier, eps=target.eps, seed=seed, version="standard", device=target.x.device)
-        package.apgd_targeted.n_target_classes = package.fab.n_target_classes = min(
-            TARGETS, target.classifier.classes - 1
-        )
+        package = _package(target, spec, seed)
         rounds = [Round(name, _perturb(attack, target, seed), spares_fallen=True) for name, attack in _attacks(package)]
         yield Procedure(
             rounds,
-            before=lambda _: _inspect(package, target, batch),
+            before=lambda _: _inspect(package, target, spec.batch),
             after=lambda course: checks.check_square_sr(course.accuracies, logger=logger),
         )
 
 
+def _package(target: Target, spec: AttackSpec, seed: int) -> AutoAttack:
+    """The package's object for a spec, with all other classes as targets where they are fewer than it would take."""
+    parts = [str(part) for part in spec.parts or Part]
+    custom = {"attacks": parts} if spec.version is Version.CUSTOM else {}
+    device, norm = target.x.device, target.norm.label
+    package = AutoAttack(
+        target.classifier, eps=target.eps, norm=norm, seed=seed, version=str(spec.version), device=device, **custom
+    )
+    package.attacks_to_run = parts
+    for targeted in (package.apgd_targeted, package.fab):
+        targeted.n_target_classes = min(targeted.n_target_classes, target.classifier.classes - 1)
+    return package
+
+
 def _attacks(package: AutoAttack) -> list[tuple[str, Any]]:
-    """The attacks of version `standard`, set up as `run_standard_evaluation` does it."""
+    """The attacks to run, set up as `run_standard_evaluation` does it."""
     package.apgd.loss = "ce"
     package.fab.targeted, package.fab.n_restarts = True, 1
     own = {
-        "apgd-ce": package.apgd,
-        "apgd-t": package.apgd_targeted,
-        "fab-t": package.fab,
-        "square": package.square,
+        Part.APGD_CE: package.apgd,
+        Part.APGD_T: package.apgd_targeted,
+        Part.FAB_T: package.fab,
+        Part.SQUARE: package.square,
     }
-    return [(name, own[name]) for name in package.attacks_to_run]
+    return [(name, own[Part(name)]) for name in package.attacks_to_run]
 
 
 def _perturb(attack: Any, target: Target, seed: int) -> Perturb:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from bench.attacks.balls import BALLS, Budget, ascend_in
 from bench.attacks.classifier import Classifier, changes, state_of
-from bench.attacks.pgd import LinfPGD, ascend, uniform_start
 from bench.attacks.rounds import Course, Procedure, Round, Target
 from bench.attacks.threats import AttackKind, AttackSpec
 from bench.contract import Checkpoints, LabelledImages, NoCheckpoints, Report
@@ -21,10 +21,10 @@ from bench.engine.milestones import Milestones
 from bench.errors import StageError
 from bench.randomness import Randomness
 
-__all__ = ["AttackContext", "Classifier", "Target", "outcomes"]
+__all__ = ["AttackContext", "Classifier", "Target", "outcomes", "right"]
 
 ROUNDING = 1e-6
-"""How far outside its ball float32 arithmetic may put an adversarial image."""
+"""How far off float32 arithmetic may put each pixel value of an adversarial image."""
 
 
 def ignore(_: str) -> None:
@@ -41,6 +41,7 @@ class AttackContext:
         report: progress.
         warn: called with each remark that says the result may be unreliable (AutoAttack's flags).
         checkpoints: where it can be resumed from, after any of its batches.
+        surrogate: the classifier that a transferred attack is made on.
     """
 
     randomness: Randomness
@@ -48,6 +49,7 @@ class AttackContext:
     report: Report
     warn: Callable[[str], None] = ignore
     checkpoints: Checkpoints = field(default_factory=NoCheckpoints)
+    surrogate: Classifier | None = None
 
 
 Attack = Callable[[Target, AttackSpec, AttackContext], AbstractContextManager[Procedure]]
@@ -71,18 +73,21 @@ def outcomes(
         context: random numbers, device, listeners.
 
     Raises:
-        BenchError: if AutoAttack is asked for with fewer than four classes.
+        BenchError: if the attack needs more classes than there are.
         StageError: if logits are not finite, an attack leaves its ball, or the classifier is no longer what it was.
     """
     classifier.to(context.device)
-    target = Target(classifier, pixels_of(images.pixels.to(context.device)), images.labels.to(context.device), eps)
+    target = Target(
+        classifier, pixels_of(images.pixels.to(context.device)), images.labels.to(context.device), eps, spec.norm
+    )
+    procedure = _ATTACKS[spec.kind] if eps else _nothing  # An empty ball holds nothing but the image.
     before = state_of(classifier)
     if context.device.type != "cpu":
         classifier.settle(target.x[: spec.batch])
     kept = context.checkpoints.latest()
     course = Course.restored(kept, context.device) if kept else Course.start(_correct(target, target.x, spec))
-    with Milestones(context.checkpoints, course) as milestones, _ATTACKS[spec.kind](target, spec, context) as procedure:
-        course = _Execution(procedure, target, spec, context.report, milestones).finished(course)
+    with Milestones(context.checkpoints, course) as milestones, procedure(target, spec, context) as rounds:
+        course = _Execution(rounds, target, spec, context.report, milestones).finished(course)
     if changed := changes(classifier, before):
         raise StageError(f"attack {spec.name} changed the classifier it attacked: {', '.join(changed)}.")
     return course.correct.cpu()
@@ -133,53 +138,96 @@ def _correct(target: Target, x: Tensor, spec: AttackSpec) -> Tensor:
     return torch.cat([_right(target, x[index], index, spec) for index in torch.split(everyone, spec.batch)])
 
 
-@torch.no_grad()
 def _right(target: Target, x: Tensor, index: Tensor, spec: AttackSpec) -> Tensor:
-    """Bool [B]: whether the largest logit of `x`, versions of the images at `index`, is the label's."""
-    logits = target.classifier(x)
+    """Bool [B]: whether `x`, versions of the images at `index`, are classified correctly."""
+    return right(target.classifier, x, target.y[index], spec)
+
+
+@torch.no_grad()
+def right(classifier: Classifier, x: Tensor, y: Tensor, spec: AttackSpec) -> Tensor:
+    """Bool [B]: whether the largest logit of `x`, [B, 3, H, W] in [0, 1], is that of the label `y`.
+
+    Raises:
+        StageError: if logits are not finite.
+    """
+    logits = classifier(x)
     if not logits.isfinite().all():
         raise StageError(f"the classifier's logits are not finite (before or after attack {spec.name}).")
-    right: Tensor = logits.argmax(1) == target.y[index]
-    return right
+    correct: Tensor = logits.argmax(1) == y
+    return correct
 
 
 def _check_ball(target: Target, index: Tensor, adversarial: Tensor, spec: AttackSpec) -> None:
-    distance = (adversarial - target.x[index]).abs().max().item()
+    delta = adversarial - target.x[index]
+    distance = BALLS[target.norm].length(delta).max().item()
+    tolerance = ROUNDING * delta[0].numel() ** (1 / target.norm.order)
     # Written so that a NaN fails the comparison.
-    if not (distance <= target.eps + ROUNDING and adversarial.min() >= 0 and adversarial.max() <= 1):
+    if not (distance <= target.eps + tolerance and adversarial.min() >= 0 and adversarial.max() <= 1):
         raise StageError(
-            f"attack {spec.name} left its threat model: distance {distance:.3g} at eps {target.eps:.3g}, "
-            f"pixels from {adversarial.min():.3g} to {adversarial.max():.3g}."
+            f"attack {spec.name} left its threat model: distance {distance:.3g} at {target.norm.label} eps "
+            f"{target.eps:.3g}, pixels from {adversarial.min():.3g} to {adversarial.max():.3g}."
         )
 
 
 def _pgd(target: Target, spec: AttackSpec, context: AttackContext) -> AbstractContextManager[Procedure]:
-    """PGD on cross-entropy from uniform starts; the last iterate counts."""
-    budget = LinfPGD(target.eps, spec.steps, spec.step_fraction * target.eps)
+    """PGD on cross-entropy; the last iterate counts."""
+    return nullcontext(Procedure(_pgd_rounds(target, target.classifier, spec, context)))
+
+
+def _pgd_rounds(target: Target, attacked: Classifier, spec: AttackSpec, context: AttackContext) -> list[Round]:
+    """PGD on the cross-entropy of some classifier, a round per restart."""
+    ball, budget = BALLS[target.norm], Budget(target.eps, spec.steps, spec.step(target.eps))
 
     def perturb(restart: int, index: Tensor, number: int) -> Tensor:
         x, y = target.x[index], target.y[index]
-        draw = context.randomness.generator(spec.name, epoch=restart, step=number, device=context.device)
-        start = uniform_start(x, target.eps, draw, clip=spec.clip_start)
-        objective = lambda image: functional.cross_entropy(target.classifier(image), y, reduction="sum")  # noqa: E731
-        return ascend(objective, x, start, budget)
+        start = x
+        if spec.random_start:
+            draw = context.randomness.generator(spec.name, epoch=restart, step=number, device=context.device)
+            start = ball.start(x, target.eps, draw)
+        start = start.clamp(0, 1) if spec.clip_start else start
+        objective = lambda image: functional.cross_entropy(attacked(image), y, reduction="sum")  # noqa: E731
+        return ascend_in(ball, objective, x, start, budget)
 
-    return nullcontext(Procedure([Round(spec.name, partial(perturb, restart)) for restart in range(spec.restarts)]))
+    return [Round(spec.name, partial(perturb, restart)) for restart in range(spec.restarts)]
+
+
+def _transfer(target: Target, spec: AttackSpec, context: AttackContext) -> AbstractContextManager[Procedure]:
+    """PGD on another classifier."""
+    if context.surrogate is None:
+        raise StageError(f"attack {spec.name} was not handed the classifier that its images are made on.")
+    surrogate = context.surrogate.to(context.device)
+    if context.device.type != "cpu":
+        surrogate.settle(target.x[: spec.batch])
+    return nullcontext(Procedure(_pgd_rounds(target, surrogate, spec, context)))
 
 
 @contextmanager
 def _autoattack(target: Target, spec: AttackSpec, context: AttackContext) -> Iterator[Procedure]:
-    """AutoAttack standard, imported only where it is needed."""
-    from bench.attacks.autoattack import standard
+    """AutoAttack, imported only where it is needed."""
+    from bench.attacks.autoattack import autoattack
 
-    seed = context.randomness.number(spec.name)
-    quiet = standard(target, seed=seed, batch=spec.batch, warn=context.warn)
+    quiet = autoattack(target, spec, seed=context.randomness.number(spec.name), warn=context.warn)
     with context.randomness.as_global(spec.name), quiet as procedure:
         yield procedure
 
 
+def _foolbox(target: Target, spec: AttackSpec, _: AttackContext) -> AbstractContextManager[Procedure]:
+    """One of foolbox's attacks, imported only where it is needed."""
+    from bench.attacks.foolboxes import perturb_by_foolbox
+
+    return nullcontext(Procedure([Round(spec.name, perturb_by_foolbox(target, spec))]))
+
+
+def _nothing(*_: object) -> AbstractContextManager[Procedure]:
+    return nullcontext(Procedure(()))
+
+
 _ATTACKS: Mapping[AttackKind, Attack] = {
-    AttackKind.CLEAN: lambda *_: nullcontext(Procedure(())),
+    AttackKind.CLEAN: _nothing,
     AttackKind.PGD: _pgd,
     AttackKind.AUTOATTACK: _autoattack,
+    AttackKind.DEEPFOOL: _foolbox,
+    AttackKind.CARLINI_WAGNER: _foolbox,
+    AttackKind.SLIDE: _foolbox,
+    AttackKind.TRANSFER: _transfer,
 }

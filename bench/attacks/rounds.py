@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from bench.attacks.classifier import Classifier
+from bench.attacks.threats import Norm
 from bench.contract import Checkpoint
 
 Perturb = Callable[[Tensor, int], Tensor]
@@ -24,12 +25,14 @@ class Target:
         x: float32 [N, 3, H, W] in [0, 1].
         y: int64 [N].
         eps: radius of the ball, in units of [0, 1] pixels.
+        norm: of the ball.
     """
 
     classifier: Classifier
     x: Tensor
     y: Tensor
     eps: float
+    norm: Norm = Norm.LINF
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,12 @@ SWEEP_FLAGS = {
     ),
     "datasets": Flag("LIST", "Data sets: digits (default), cifar10, parquet:DIR[like=cifar10], ..."),
     "protocols": Flag("LIST", "Protocols; by default slf-1 with quick, slf-1,alf-1 otherwise."),
+    "attacks": Flag(
+        "LIST", "Attacks instead of the protocols' own: bench list attacks; transfer:CELL for those on another cell."
+    ),
+    "norm": Flag("NAME", "Norm of the attacks' ball: linf, l2 or l1; several are rows of their own."),
+    "eps": Flag("LIST", "Radius of that ball: 8/255, ...; a ladder 0,1/255,2/255 is a row for each."),
+    "steps": Flag("N", "Steps of PGD; it then fills no column, but the row's scores by its name (pgd50)."),
     "seeds": Flag("N|LIST", "A count (5, the default, is 0 to 4) or a list (0,3,7)."),
     "schedule": Flag("NAME", "quick (default, digits on a CPU), short (20 epochs) or paper."),
     "epochs": Flag("N", "Pre-train for N epochs instead of the schedule's; milestones scale along."),

@@ -14,6 +14,7 @@ from bench.plan import DataRef
 
 if TYPE_CHECKING:
     from bench.contract import UnlabelledImages
+    from bench.data.corruptions import CorruptedImages
     from bench.data.sources import DataSet, Pool
 
 NOT_HERE = "not downloaded"
@@ -46,6 +47,18 @@ def data_set(ref: DataRef, data_dir: Path, download: bool = True) -> DataSet:
         BenchError: as `bench.data.sources.load`.
     """
     return _data_set(ref, data_dir, download)
+
+
+def corrupted_images(ref: DataRef, types: tuple[str, ...], data_dir: Path) -> CorruptedImages:
+    """Published corruptions of the images to judge with.
+
+    Raises:
+        BenchError: if there are none for these images, or files are missing.
+    """
+    from bench.data.corruptions import CorruptedImages
+
+    limit = _limit(ref)
+    return CorruptedImages.of(types, parse_source(ref.source).profile, data_dir, limit.test if limit else None)
 
 
 def pool(ref: DataRef, data_dir: Path, download: bool = True) -> Pool:

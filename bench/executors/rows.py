@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from bench import __version__
+from bench.attacks.threats import AttackKind
 from bench.executors.events import Event, StageState
 from bench.keys import canonical
 from bench.plan import Cell, Plan
@@ -66,6 +69,7 @@ def row_of(cell: Cell, plan: Plan, store: Store, events: Sequence[Event]) -> Row
         **cell.facts,
         **_ending(store, records, events),
         **_metrics(cell, records),
+        **_worst(cell, store, records),
         **_head(cell, records),
         **_costs(cell, records),
     )
@@ -87,13 +91,27 @@ def _ending(store: Store, records: Records, events: Sequence[Event]) -> Columns:
 
 
 def _metrics(cell: Cell, records: Records) -> Columns:
-    """Accuracies in per cent, each from the attack that fills it."""
-    attacks = _attacks(cell, records)
-    if not attacks:
+    """Accuracies in per cent: each by its attack's name, and in the column that the attack fills."""
+    results = {name: records[key]["result"] for name, key in cell.attacks.items() if key in records}
+    scores = {name: 100 * result["correct"] / result["images"] for name, result in results.items()}
+    columns = {result["metric"]: scores[name] for name, result in results.items() if result["metric"]}
+    images = next((results[name]["images"] for name in _united(cell, records)), None)
+    return {**columns, "scores": canonical(scores), "test_images": images}
+
+
+def _worst(cell: Cell, store: Store, records: Records) -> Columns:
+    """Per cent of the images that no attack makes fall; not known before all attacks are done."""
+    names = _united(cell, records)
+    if len(names) < 2 or any(key not in records for key in cell.attacks.values()):
         return {}
-    results = [attack["result"] for attack in attacks]
-    accuracies = {result["metric"]: 100 * result["correct"] / result["images"] for result in results}
-    return {**accuracies, "test_images": results[0]["images"]}
+    standing = np.logical_and.reduce([store.outcomes(cell.attacks[name]) for name in names])
+    return {"ra_worst": 100 * float(standing.mean()), "worst_over": canonical(names)}
+
+
+def _united(cell: Cell, records: Records) -> list[str]:
+    """The finished attacks whose outcomes are those of the test images, one each: all but corruptions."""
+    kinds = {name: records[key]["recipe"]["attack"]["kind"] for name, key in cell.attacks.items() if key in records}
+    return [name for name, kind in kinds.items() if kind != AttackKind.CORRUPTION]
 
 
 def _head(cell: Cell, records: Records) -> Columns:

@@ -13,8 +13,11 @@ from typing import Any, TypeAlias
 
 import torch
 
-from bench.contract import Encoder, Method, Record
+from bench.attacks.classifier import Classifier
+from bench.attacks.threats import AttackKind, AttackSpec
+from bench.contract import Encoder, LabelledImages, Method, Record
 from bench.data import loading
+from bench.data.corruptions import CorruptedImages
 from bench.data.profiles import profile_of
 from bench.engine.conditions import Conditions
 from bench.engine.memory import forget_peak_memory, peak_memory_mb
@@ -28,9 +31,9 @@ from bench.executors.stop import Stop
 from bench.executors.tensorboard import event_log, log_folder
 from bench.history import doubts
 from bench.keys import canonical, changed
-from bench.plan import MethodRef, Stage, StageKind
+from bench.plan import SURROGATE_ENCODER, SURROGATE_HEAD, MethodRef, Stage, StageKind, Task
 from bench.planning import source_of
-from bench.protocols.heads import FittedHead
+from bench.protocols.heads import FittedHead, classifier_of
 from bench.protocols.recipes import protocol_of
 from bench.provenance import context
 from bench.registry import Registry
@@ -241,10 +244,12 @@ def _head(job: Job, store: Store, bench: Bench) -> Compute:
 
 def _attack(job: Job, store: Store, bench: Bench) -> Compute:
     stage, task, site = job.stage, job.stage.task, bench.site
-    data = loading.data_set(task.data, site.data_dir).to(site.device)
+    spec = protocol_of(str(task.protocol)).attack(str(task.attack))
+    images = _attacked_images(task, spec, site)
     encoder = load_encoder(store, stage.upstream["encoder"], task.method, site.device)
     fitted = load_head(store, stage.upstream["head"])
-    spec = protocol_of(str(task.protocol)).attack(str(task.attack))
+    surrogate = _surrogate(job, store, site)
+    eps, device = stage.recipe["eps"], torch.device(site.device)
     warnings: list[str] = []
 
     def warn(text: str) -> None:
@@ -252,12 +257,28 @@ def _attack(job: Job, store: Store, bench: Bench) -> Compute:
             warnings.append(text)
 
     def compute() -> Product:
-        keeper = _keeper(stage, store, bench, warnings, f"the attack {spec.name}")
-        correct = attack(encoder, fitted, data.test, spec, data.profile.eps, task.seed, bench.report, warn, keeper)
+        keep = _keeper(stage, store, bench, warnings, f"the attack {spec.name}")
+        correct = attack(encoder, fitted, images, spec, eps, task.seed, device, bench.report, warn, keep, surrogate)
         result = {"metric": spec.metric, "correct": int(correct.sum()), "images": len(correct), "warnings": warnings}
-        return Product({CORRECT: correct}, result, earlier=keeper.earlier)
+        return Product({CORRECT: correct}, result, earlier=keep.earlier)
 
     return compute
+
+
+def _attacked_images(task: Task, spec: AttackSpec, site: Site) -> LabelledImages | CorruptedImages:
+    if spec.kind is AttackKind.CORRUPTION:
+        return loading.corrupted_images(task.data, spec.corruptions, site.data_dir)
+    return loading.data_set(task.data, site.data_dir).to(site.device).test
+
+
+def _surrogate(job: Job, store: Store, site: Site) -> Classifier | None:
+    """The classifier that a transferred attack is made on; None for other attacks."""
+    upstream = job.stage.upstream
+    if SURROGATE_HEAD not in upstream:
+        return None
+    key = upstream[SURROGATE_ENCODER]
+    encoder = load_encoder(store, key, job.upstream_methods[key], site.device)
+    return classifier_of(encoder, load_head(store, upstream[SURROGATE_HEAD]))
 
 
 def _keeper(stage: Stage, store: Store, bench: Bench, history: list[Any], what: str, *, waits: bool = False) -> Keeper:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,11 +13,10 @@ from bench.errors import BenchError
 from bench.executors.work import load_encoder, load_head
 from bench.models.encoder import ResNetEncoder
 from bench.models.portable import HEAD, architecture_of, pack
-from bench.plan import MethodRef
 from bench.protocols.heads import FittedHead
-from bench.registry import Registry
 from bench.schema import Status
 from bench.store import Store
+from bench.surrogates import method_of_row
 
 SCORED = "scored."
 """Prefix of the encoder's buffers that moved while the head was fitted; the scored classifier has these."""
@@ -59,7 +57,7 @@ def load_cell(store: Store, row: Row) -> Trained:
         raise BenchError(f"cell '{name}' failed ({row['error']}), so there is nothing to export: run it again first.")
     if gone := [key for key in (row["pretrain_key"], row["head_key"]) if not store.has(key)]:
         raise BenchError(f"cell '{name}' lost its stage {gone[0]} (`bench rm` or `bench gc`): run it again first.")
-    encoder = load_encoder(store, row["pretrain_key"], _method(row), "cpu")
+    encoder = load_encoder(store, row["pretrain_key"], method_of_row(row), "cpu")
     if not isinstance(encoder, ResNetEncoder):
         raise BenchError(
             f"cell '{name}' has an encoder of its own kind ({type(encoder).__name__}), and only residual networks of "
@@ -67,19 +65,6 @@ def load_cell(store: Store, row: Row) -> Trained:
         )
     architecture_of(encoder)
     return Trained(row, encoder, load_head(store, row["head_key"]))
-
-
-def _method(row: Row) -> MethodRef:
-    """The row's method. Rows know no paths, and a stored encoder needs the files of its settings no more."""
-    config = json.loads(row["config"])
-    files = {name: "(not kept)" for name, value in config.items() if _is_file(value)}
-    installed = {entry.name for entry in Registry.discover().entries}
-    text = row["method"] if row["method"] in installed else row["plugin"]
-    return MethodRef(text, row["method"], config, row["dataset_like"], files)
-
-
-def _is_file(value: object) -> bool:
-    return isinstance(value, dict) and value.keys() == {"sha256", "size"}
 
 
 def as_encoder_file(trained: Trained) -> bytes:

@@ -7,8 +7,22 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
+from typing import Any
 
-from bench.attacks.threats import AUTOATTACK, CLEAN, PGD20, PGD20_SHORT_STEP, AttackKind, AttackSpec, Metric, Norm
+from bench.attacks.catalogue import attacks_of
+from bench.attacks.overrides import at_eps, in_norm, of_steps
+from bench.attacks.threats import (
+    AUTOATTACK,
+    CLEAN,
+    PGD20,
+    PGD20_SHORT_STEP,
+    AttackKind,
+    AttackSpec,
+    Metric,
+    Norm,
+    radius,
+)
+from bench.data.profiles import DataProfile
 from bench.errors import BenchError, unknown
 from bench.execution import Precision
 from bench.grammar import Grid, Spec, Value, parse_spec
@@ -166,6 +180,8 @@ class Protocol:
         legacy: whether it repeats a paper's own protocol rather than being this benchmark's.
         why: sources and decisions; not part of `hash`.
         precision: what encoder and head compute in while the head is fitted and attacked.
+        norm, eps: the threat that its rows are about; None is the data set's radius. An attack with a norm or a radius
+            of its own counts beside it, by its name in `scores`.
     """
 
     name: str
@@ -175,17 +191,26 @@ class Protocol:
     legacy: bool
     why: str
     precision: Precision = Precision.FP32
+    norm: Norm = Norm.LINF
+    eps: float | None = None
+
+    def eps_for(self, profile: DataProfile) -> float:
+        """The radius that its rows say: its own, or else the data set's."""
+        return radius(self.norm, profile) if self.eps is None else self.eps
 
     @property
     def hash(self) -> str:
         """12 hex digits of the SHA-256 of everything but `why`, the protocol that lends its rate included.
 
-        A precision of fp32 is left out, so that rows from before there was another one keep their hash.
+        What came later is left out where it is as it always was (fp32, l_inf, see `AttackSpec.identity`), so that older
+        rows keep their hash.
         """
         content = asdict(self)
         del content["why"]
-        if self.precision is Precision.FP32:
-            del content["precision"]
+        content["attacks"] = [spec.identity for spec in self.attacks]
+        for name, usual in _LATER_FIELDS.items():
+            if content[name] == usual:
+                del content[name]
         if self.recipe.rate_from:
             content["rate_from_hash"] = protocol_of(self.recipe.rate_from).hash
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
@@ -202,6 +227,9 @@ class Protocol:
                 return spec
         raise unknown(f"attack of protocol {self.name}", name, (spec.name for spec in self.attacks))
 
+
+_LATER_FIELDS: Mapping[str, Any] = {"precision": Precision.FP32, "norm": Norm.LINF, "eps": None}
+"""Fields of a protocol that its hash leaves out where they are as they were before there was a choice."""
 
 _STANDARD = (CLEAN, PGD20, AUTOATTACK)
 
@@ -305,19 +333,23 @@ def protocol_of(text: str) -> Protocol:
     if spec.name not in PROTOCOLS:
         raise unknown("protocol", spec.name, PROTOCOLS)
     protocol = PROTOCOLS[spec.name]
-    for name, value in sorted(spec.options.items()):
+    for name, value in spec.options.items():
         if name not in OVERRIDES:
             raise unknown("protocol override", name, OVERRIDES)
         if isinstance(value, Grid):
             raise BenchError(f"'{text}' names several protocols where one is expected; give '{name}' one value.")
-        protocol = OVERRIDES[name](protocol, value)
+    for name, override in OVERRIDES.items():
+        if name in spec.options:
+            protocol = override(protocol, spec.options[name])
     return _named(protocol, spec) if spec.options else protocol
 
 
 def _named(protocol: Protocol, spec: Spec) -> Protocol:
-    """Under the text that asks for it; what lends its rate is overridden alike."""
-    lender = protocol.recipe.rate_from
-    recipe = replace(protocol.recipe, rate_from=replace(spec, name=lender).text) if lender else protocol.recipe
+    """Under the text that asks for it; what lends its rate is overridden alike, as far as heads are concerned."""
+    lender, recipe = protocol.recipe.rate_from, protocol.recipe
+    if lender:
+        options = {name: value for name, value in spec.options.items() if name in HEAD_OVERRIDES}
+        recipe = replace(recipe, rate_from=Spec(lender, options).text)
     return replace(protocol, name=spec.text, recipe=recipe)
 
 
@@ -330,5 +362,42 @@ def _with_precision(protocol: Protocol, value: Value) -> Protocol:
 SCORING_PRECISIONS = (Precision.FP32, Precision.TF32)
 """bfloat16 is not among them: attacks would follow gradients of rounded features, and look weaker than they are."""
 
-OVERRIDES: Mapping[str, Callable[[Protocol, Value], Protocol]] = {"precision": _with_precision}
-"""What may be changed of a protocol on the command line; the row's identity, hash and name keep the result apart."""
+
+def _with_attacks(protocol: Protocol, value: Value) -> Protocol:
+    """Other attacks; `clean` always comes first, since no other accuracy says anything without it."""
+    names = value if isinstance(value, tuple) else (value,)
+    return replace(protocol, attacks=attacks_of(["clean", *map(str, names)]))
+
+
+def _with_norm(protocol: Protocol, value: Value) -> Protocol:
+    if value not in set(Norm):
+        raise unknown("norm", str(value), Norm)
+    norm = Norm(str(value))
+    return replace(protocol, norm=norm, attacks=in_norm(protocol.attacks, protocol.norm, norm))
+
+
+def _with_eps(protocol: Protocol, value: Value) -> Protocol:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise BenchError(f"eps '{value}' is no number: write a radius in units of [0, 1] pixels, such as 8/255.")
+    return replace(protocol, eps=float(value), attacks=at_eps(protocol.attacks, protocol.norm, float(value)))
+
+
+def _with_steps(protocol: Protocol, value: Value) -> Protocol:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise BenchError(f"steps '{value}' is no number of steps: write a whole number from 1 up.")
+    return replace(protocol, attacks=of_steps(protocol.attacks, value))
+
+
+OVERRIDES: Mapping[str, Callable[[Protocol, Any], Protocol]] = {
+    "attacks": _with_attacks,
+    "norm": _with_norm,
+    "eps": _with_eps,
+    "steps": _with_steps,
+    "precision": _with_precision,
+}
+"""What may be changed of a protocol on the command line, in the order in which it is.
+
+The row's identity, hash and name keep the result apart. The head stays what it is under all but `HEAD_OVERRIDES`.
+"""
+HEAD_OVERRIDES = frozenset({"precision"})
+"""Those that concern the fitting of heads, too."""
