@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import compress
 from operator import not_
@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+Tensors = list[Tensor] | tuple[Tensor, ...]
 
 
 def make_capturable(optimiser: torch.optim.Optimizer, device: torch.device) -> None:
@@ -141,7 +143,7 @@ def add_directions(
         torch._foreach_addcmul_(own, pulled, (ratios * rate).unbind())
 
 
-def add_scaled(targets: Sequence[Tensor], others: Sequence[Tensor], factor: float | Tensor) -> None:
+def add_scaled(targets: Tensors, others: Tensors, factor: float | Tensor) -> None:
     """Add `factor` times `others` to `targets`, in one pass where the factor is a number."""
     if isinstance(factor, Tensor):
         torch._foreach_add_(targets, torch._foreach_mul(others, factor))
@@ -150,7 +152,7 @@ def add_scaled(targets: Sequence[Tensor], others: Sequence[Tensor], factor: floa
 
 
 def factors(
-    weights: Sequence[Tensor], gradients: Sequence[Tensor], lr: float | Tensor, decay: float, form: LarsForm
+    weights: Tensors, gradients: Tensors, lr: float | Tensor, decay: float, form: LarsForm
 ) -> tuple[Tensor, Tensor]:
     """r and l for each of `weights`, none of them excluded."""
     norms = torch.stack(torch._foreach_norm([*weights, *gradients])).view(2, -1)

@@ -158,7 +158,7 @@ def train_shares(subject: Subject) -> TrainShares:
     """As one eager step of `subject` makes its passes, image by image."""
     images = Counter[tuple[str, bool]]()
 
-    def passed(network: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def passed(network: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
         frozen = not any(weight.requires_grad for weight in network.parameters())
         kind = ("to_input" if frozen else "full") if output.requires_grad else "forward"
         images[kind, network.training] += len(output)

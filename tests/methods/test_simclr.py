@@ -22,8 +22,9 @@ from bench.data.views import (
 )
 from bench.engine.loop import Averages, optimiser_update
 from bench.engine.optim import SOLO_LEARN, Lars
-from bench.models.projectors import Head
+from bench.models.projectors import Head, Projector
 from bench.models.resnet import Architecture
+from bench.models.routes import RoutedBatchNorm
 from methods.parts.projected import Projected
 from methods.simclr import SimCLR
 
@@ -75,6 +76,14 @@ def test_a_step_sees_two_views_of_every_image_each_as_a_batch_of_its_own() -> No
     assert first.shape == second.shape == (BATCH, 3, 8, 8)
     assert not (first == second).flatten(1).all(dim=1).any()
     assert int(net.encoder.get_buffer("backbone.bn1.main.num_batches_tracked")) == 2
+
+
+def test_the_projector_which_has_no_batch_norm_sees_both_views_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    fed, forward = list[int](), Projector.forward
+    monkeypatch.setattr(Projector, "forward", lambda self, z, route: (fed.append(len(z)), forward(self, z, route))[1])
+    _, _, net = views_of(simclr())
+    assert fed == [2 * BATCH]
+    assert not any(isinstance(part, RoutedBatchNorm) for part in net.projector.modules())
 
 
 def test_row_by_row_both_views_show_the_same_image(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,9 +18,8 @@ from bench.data.views.operation import (
 )
 from bench.data.views.resampling import blur_weights, resample
 
-
 NO_WIDTH = 1e-3
-"""A sigma in pixels whose kernel is a one among zeros, also in float32: it leaves an image as it is, to the last bit."""
+"""A sigma in pixels whose kernel is a one among zeros: it leaves an image as it is, to the last bit."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -153,7 +153,9 @@ def blends(drawn: JitterDraw) -> tuple[list[Shares], list[Shares]]:
     own = torch.where(late == sides, factors, 1)  # [2, 3, B], as are all shares: before and after hue.
     rest = 1 - own
     shares = (own, rest * (kinds == Adjustment.CONTRAST), rest * (kinds == Adjustment.SATURATION))
-    before, after = (list(zip(*(part[side, :, :, None, None].unbind() for part in shares), strict=True)) for side in (0, 1))
+    before, after = (
+        list(zip(*(part[side, :, :, None, None].unbind() for part in shares), strict=True)) for side in (0, 1)
+    )
     return before, after
 
 

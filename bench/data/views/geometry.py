@@ -65,7 +65,7 @@ class RandomResizedCrop(Operation[Boxes]):
     def sample(self, shape: torch.Size, shares: Tensor) -> Boxes:
         """The first of ten boxes that fits into the image, at a uniform place; else the largest central one."""
         image_height, image_width = shape[-2:]
-        area_share, ratio_share, place = shares.split([TRIES, TRIES, 2])
+        area_share, ratio_share, place = torch.split(shares, [TRIES, TRIES, 2])
         image = per_axis(image_height, image_width, shares.device)
         tries = self._tries(image_height * image_width, area_share, ratio_share)
         fits = ((tries > 0) & (tries <= image)).all(dim=1)

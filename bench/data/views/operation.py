@@ -80,7 +80,7 @@ class Views:
         views = torch.cat([pixels.contiguous()] * len(generators))
         # Mixed precision belongs to the network: bfloat16 cannot tell 8-bit pixels apart.
         with torch.autocast(pixels.device.type, enabled=False):
-            for operation, own in zip(made, shares.split(counts), strict=True):
+            for operation, own in zip(made, torch.split(shares, counts), strict=True):
                 views = operation.apply(views, operation.sample(views.shape, own))
         return views.contiguous(memory_format=torch.channels_last).chunk(len(generators))
 
