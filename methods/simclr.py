@@ -150,7 +150,8 @@ class SimCLR(TrainingMethod[SimCLRConfig, Projected]):
     def step(self, net: Projected, batch: Batch, update: Update) -> None:
         """Eq. (1) of NCP-ACL on two views, each its own batch-norm batch (solo-learn base.py, training_step)."""
         views = self.view.each(batch.pixels, batch.generator("first view"), batch.generator("second view"))
-        first, second = map(net, views)
+        features = torch.cat([net.encoder(view) for view in views])
+        first, second = net.projector(features, net.encoder.active_route).chunk(2)
         update(nt_xent(first, second, self.config.temperature))
 
     def export(self, net: Projected) -> Encoder:
