@@ -26,6 +26,7 @@ class Kind(StrEnum):
     METHODS = "methods"
     DATASETS = "datasets"
     PROTOCOLS = "protocols"
+    GATES = "gates"
 
 
 def list_things(
@@ -33,7 +34,7 @@ def list_things(
     name: Annotated[str | None, typer.Argument(help="One of them, in full.", show_default=False)] = None,
     costs: Annotated[bool, typer.Option("--costs", help="Methods: the passes of every step, by data set.")] = False,
 ) -> None:
-    """List methods, data sets or protocols; with a name, every setting of it and where that comes from."""
+    """List methods, data sets, protocols or gates; with a name, every setting of it and where that comes from."""
     from rich.console import Console
 
     from bench.errors import BenchError
@@ -47,6 +48,22 @@ def list_things(
         parts = list(_costs(name) if costs else LISTS[kind](name))
     for part in parts:
         console.print(part, highlight=False)
+
+
+# Gates.
+
+
+def _gates(name: str | None) -> Iterator[RenderableType]:
+    from bench.gates.table import GATES, chosen
+
+    table = borderless("gate", "looks at", "warns above", "fails above", "what that would mean")
+    for one in chosen(name):
+        gate = GATES[one]
+        limits = (gate.threshold.warn, gate.threshold.fail)
+        shown = ("" if limit is None else f"{limit:g} {gate.threshold.unit}" for limit in limits)
+        table.add_row(one, str(gate.needs), *shown, gate.why)
+    yield table
+    yield "\n[dim]Those that attack or train: bench audit CELL. The others are part of every evaluation.[/]"
 
 
 # Methods.
@@ -285,4 +302,5 @@ LISTS: Mapping[Kind, Callable[[str | None], Iterator[RenderableType]]] = {
     Kind.METHODS: _methods,
     Kind.DATASETS: _datasets,
     Kind.PROTOCOLS: _protocols,
+    Kind.GATES: _gates,
 }

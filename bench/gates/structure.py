@@ -20,7 +20,7 @@ REPEATS, BATCHES, REPEATED = 5, 5, 10
 """Forward passes per batch, batches, images in each."""
 SEEN = 50
 """Images that are looked at where all of them would tell no more."""
-ALONE = 20
+ALONE = 10
 """Images that are scored alone."""
 MIN_CLASSES = 4
 """The DLR loss of AutoAttack compares the largest logit with the third and fourth."""

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from bench.attacks.catalogue import ATTACKS
 from bench.attacks.threats import PGD20, AttackSpec, Norm
+from bench.data.sources import DataSet
 from bench.gates import gradients
 from bench.gates.subject import Outcome, Subject, log_odds, losses
 from bench.gates.table import GATES, verdicts
@@ -85,7 +86,7 @@ def shattered(_: Any, x: Tensor) -> Tensor:
     return (8 * x).round() / 8
 
 
-REAL = {"O3", "O3-rise", "O4", "O5", "O5-box", "O6", "G1", "G2", "G3", "G6-scaled", "G7", "R7"}
+REAL = {"O3", "O3-rise", "O4", "O5", "O5-box", "O6", "G1", "G2", "G3", "G6-scaled", "G7", "G8", "R7"}
 """Gates that attack for real, few steps though they take."""
 
 
@@ -96,9 +97,12 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("gate", sorted(REAL - {"G1", "G7"}))
-def test_an_honest_classifier_passes(gate: str, honest: Subject, make_subject: Any, quick: None) -> None:
+def test_an_honest_classifier_passes(
+    gate: str, honest: Subject, make_subject: Any, digits: DataSet, quick: None
+) -> None:
     outcomes = {**honest.outcomes, "pgd20": Outcome(PGD20, honest.under(PGD20, ""), EPS)}
-    subject = replace(honest, outcomes=outcomes, surrogates={"another": make_subject(scale=2.0).classifier})
+    others = {"another": make_subject(scale=2.0).classifier}
+    subject = replace(honest, outcomes=outcomes, surrogates=others, training=digits.train)
     result = found(subject, gate)
     assert result.verdict is Verdict.OK, result
 
