@@ -36,7 +36,9 @@ class ALP(AdversarialTraining[ALPConfig]):
     summary = "ALP: supervised adversarial training with logit pairing"
     Config = ALPConfig
     PAPER = {"cifar10": ALPConfig(), "cifar100": ALPConfig()}
-    # PGD-AT's, so that the two differ in the loss alone.
+    # PGD-AT's, so that the two differ in the loss alone; chosen on the held-out slice (tests/studies/held_out.py
+    # --protocol own-1, three seeds) against budgets of .1 and .2, pairing weights of .25 and 1, and a rate of .03: no
+    # other is better on clean images and at eps .15 both; it has 98.0 % there, and 74.7 % at .15.
     QUICK = {"digits": ALPConfig(**DIGITS, eps=0.15)}
 
     def passes(self) -> Passes:

@@ -6,6 +6,7 @@ Official code: PKU-ML/DYNACL at 7d143db, the encoder of LPAFT.py that its linear
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 
 import torch
@@ -149,6 +150,11 @@ class DynACLPP(TrainingMethod[DynACLPPConfig, DynACLPPState]):
         """Fine-tuning alone: the attack with its clean target, two passes; clustering and probing are no steps."""
         steps = self.config.attack_steps
         return Passes(forward=1 + steps + 2, backward_input=steps, backward=2)
+
+    def passes_per_epoch(self) -> Passes:
+        """A step's, and the forward passes of clustering and of each epoch of probing, which moves the head alone."""
+        c, step = self.config, self.passes()
+        return replace(step, forward=step.forward + (1 + c.probe_epochs) / c.epochs)
 
     def encoder(self, profile: DataProfile) -> ResNetEncoder:
         """A single batch norm."""

@@ -32,7 +32,9 @@ class Kind(StrEnum):
 def list_things(
     kind: Annotated[Kind, typer.Argument(show_default=False)],
     name: Annotated[str | None, typer.Argument(help="One of them, in full.", show_default=False)] = None,
-    costs: Annotated[bool, typer.Option("--costs", help="Methods: the passes of every step, by data set.")] = False,
+    costs: Annotated[
+        bool, typer.Option("--costs", help="Methods: the passes of a step and of an epoch, by data set.")
+    ] = False,
 ) -> None:
     """List methods, data sets, protocols or gates; with a name, every setting of it and where that comes from."""
     from rich.console import Console
@@ -80,7 +82,8 @@ def _methods(name: str | None) -> Iterator[RenderableType]:
     for entry in registry.entries:
         table.add_row(*_method_row(entry))
     yield table
-    yield "\n[dim]A pass is a forward pass of the encoder on one image; a backward pass counts two.[/]"
+    yield "\n[dim]A pass is a forward pass of the encoder on one image; a backward pass to the weights counts two.[/]"
+    yield "[dim]A step's are per image of its batch, an epoch's per pre-training image, on average over the run.[/]"
     yield "[dim]By data set: bench list methods --costs; settings of a method: bench list methods NAME[/]"
 
 
@@ -96,12 +99,20 @@ def _method_row(entry: MethodEntry) -> tuple[str, ...]:
     return entry.name, escape(method.summary), ", ".join(method.PAPER), _cost(method), escape(entry.origin)
 
 
+COUNTS = ("forward", "backward to input", "full backward", "a step", "an epoch")
+COUNTED = (
+    "Passes of the encoder per image, in the totals a full backward pass counted twice: of a step, per image of its "
+    "batch; of an epoch, per pre-training image, on average over the run. They differ where epochs leave images out, "
+    "or clustering, probing or selection pass the encoder between steps. Upstreams are not in them."
+)
+
+
 def _costs(name: str | None) -> Iterator[RenderableType]:
     from bench.perf.costs import costs
     from bench.registry import Registry
 
     registry = Registry.discover()
-    table = borderless("method", "data set", "schedule", "forward", "backward to input", "full backward", "total")
+    table = borderless("method", "data set", "schedule", *COUNTS)
     for column in table.columns[3:]:
         column.justify = "right"
     for entry in registry.entries if name is None else (registry.find(name),):
@@ -109,7 +120,7 @@ def _costs(name: str | None) -> Iterator[RenderableType]:
             for cost in costs(entry.load()):
                 table.add_row(*cost.cells)
     yield table
-    yield "\n[dim]Passes of the encoder per image and step. In the total a full backward pass counts two.[/]"
+    yield f"\n[dim]{COUNTED}[/]"
 
 
 def _settings(method: type[Method[Any]]) -> dict[str, MethodConfig]:
@@ -121,8 +132,9 @@ def _cost(method: type[Method[Any]]) -> str:
     if not method.trains:
         return "0"
     for config in _settings(method).values():
-        if passes := method(config).passes():
-            return f"{passes.total:g}"
+        made = method(config)
+        if (step := made.passes()) and (epoch := made.passes_per_epoch()):
+            return f"{step.total:g}" if step == epoch else f"{step.total:g} a step, {epoch.total:.4g} an epoch"
     return "?"
 
 
@@ -165,14 +177,14 @@ def _marks(method: type[Method[Any]], groups: Mapping[str, MethodConfig]) -> Ite
 
 
 def _costs_of(method: type[Method[Any]]) -> Table:
-    """The passes of a step, one row for all settings that cost the same."""
+    """The passes of a step and of an epoch, one row for all settings that cost the same."""
     from bench.perf.costs import costs
 
     found: dict[tuple[str, ...], list[str]] = {}
     for cost in costs(method):
         _, dataset, schedule, *counts = cost.cells
         found.setdefault(tuple(counts), []).append(dataset if schedule == "paper" else f"{dataset} ({schedule})")
-    table = borderless("passes per image", "forward", "backward to input", "full backward", "total")
+    table = borderless("passes per image", *COUNTS)
     for row, groups in found.items():
         table.add_row(", ".join(groups), *row)
     return table
