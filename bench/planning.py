@@ -409,7 +409,7 @@ class _Planner:
             "recipe": settings,
             "cached": recipe.cacheable,
             "profile": data.profile.name,
-            "eps": data.profile.eps if recipe.attacks else None,
+            "eps": data.profile.eps if recipe.perturbs else None,
             "seed": subject.seeds.head,
             "images": data.fingerprint,
             "source": self.code[StageKind.HEAD],

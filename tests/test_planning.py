@@ -67,7 +67,7 @@ class TestGraph:
         assert [cell.seeds for cell in plan.cells] == [
             Seeds(pretrain, head, attack) for pretrain in (0, 1) for head in (0, 1, 2) for attack in (0, 7)
         ]
-        assert [len(keys(plan, kind)) for kind in StageKind] == [2, 6, 24]  # Two attacks, clean images among them.
+        assert [len(keys(plan, kind)) for kind in StageKind] == [2, 6, 24, 12]  # Two attacks, clean images among them.
         assert len({cell.name for cell in plan.cells}) == 12
 
     def test_one_seed_sets_all_where_no_other_is_asked_for(self, make_sweep: Any) -> None:
@@ -77,8 +77,8 @@ class TestGraph:
 
     def test_a_seed_of_its_own_is_in_the_key_of_its_stage_alone(self, make_sweep: Any) -> None:
         plan = plan_of(make_sweep())
-        assert kinds_that_moved(plan, plan_of(make_sweep(head_seeds="1,"))) == {HEAD, ATTACK}
-        assert kinds_that_moved(plan, plan_of(make_sweep(attack_seeds="1,"))) == {ATTACK}
+        assert kinds_that_moved(plan, plan_of(make_sweep(head_seeds="1,"))) == {HEAD, ATTACK, AUDIT}
+        assert kinds_that_moved(plan, plan_of(make_sweep(attack_seeds="1,"))) == {ATTACK, AUDIT}
 
     def test_a_seed_of_its_own_is_named_in_the_labels_of_its_stage(self, make_sweep: Any) -> None:
         plan = plan_of(make_sweep(head_seeds="2,", attack_seeds="5,", protocols="cheap"))
@@ -87,6 +87,7 @@ class TestGraph:
             "mine digits seed 0 cheap head seed 2",
             "mine digits seed 0 cheap head seed 2 clean attack seed 5",
             "mine digits seed 0 cheap head seed 2 pgd2 attack seed 5",
+            "mine digits seed 0 cheap head seed 2 gates attack seed 5",
         ]
 
     def test_a_cell_that_is_named_twice_is_one(self, make_sweep: Any, tmp_path: Path) -> None:

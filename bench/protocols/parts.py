@@ -285,14 +285,14 @@ class HeadRecipe:
         return self.init is not HeadInit.OWN
 
     @property
-    def attacks(self) -> bool:
+    def perturbs(self) -> bool:
         """Whether training makes adversarial images."""
         return self.objective is not Objective.CLEAN
 
     @property
     def cacheable(self) -> bool:
         """Whether an image has the same features in every epoch."""
-        same_images = self.augmentation is Augmentation.NONE and not self.attacks
+        same_images = self.augmentation is Augmentation.NONE and not self.perturbs
         return same_images and self.encoder_mode is EncoderMode.EVAL and self.scope is Scope.HEAD
 
     @property
@@ -311,7 +311,7 @@ class HeadRecipe:
     @property
     def passes(self) -> float:
         """Encoder passes per image and epoch, in units of one forward pass."""
-        attack = 2 * self.inner.steps + (self.inner.raises is Raises.DIVERGENCE) if self.attacks else 0
+        attack = 2 * self.inner.steps + (self.inner.raises is Raises.DIVERGENCE) if self.perturbs else 0
         update = _PASSES[self.objective] + self.separate_target
         return attack + update * (3 if self.scope is Scope.ALL else 1)
 

@@ -17,6 +17,7 @@ from bench.contract import Encoder
 from bench.data.profiles import PROFILES
 from bench.data.sources import DataSet
 from bench.data.views import ColourJitter, Grayscale, HorizontalFlip, RandomResizedCrop, pixels_of
+from bench.engine.conditions import Conditions
 from bench.errors import BenchError, StageError
 from bench.protocols.finetuning import second_view
 from bench.protocols.heads import FittedHead, classifier_of, fit_head, judged_encoder
@@ -156,6 +157,18 @@ def test_it_is_what_the_papers_write_down(recipe: HeadRecipe) -> None:
     torch.testing.assert_close(classifier_of(Dual(), fitted)(x), head(encoder.encode(x)), rtol=0, atol=1e-7)
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("name", ["clean fine-tuning", "adversarial training from the image itself"])
+def test_a_gpu_trains_the_same(name: str) -> None:
+    """Of recipes without noise, whose numbers depend on the device."""
+    recipe, on_gpu = RECIPES[name], replace(context(eps=EPS), device=torch.device("cuda"))
+    expected = fit_head(Dual(), data(), recipe, context(eps=EPS))
+    with Conditions("cuda").hold():
+        fitted = fit_head(Dual().cuda(), data(), recipe, on_gpu)
+    torch.testing.assert_close(fitted.weight.cpu(), expected.weight, rtol=0, atol=1e-3)
+
+
 def test_the_recipes_above_differ() -> None:
     found = {name: fit_head(Dual(), data(), recipe, context(eps=EPS)) for name, recipe in RECIPES.items()}
     weights = {tuple(head.weight.flatten().tolist()) for head in found.values()}
@@ -289,15 +302,15 @@ def test_an_encoder_whose_features_are_not_finite_is_an_error() -> None:
 
 
 def test_fine_tuning_on_adversarial_images_makes_an_encoder_robust() -> None:
-    images, recipe = data(), replace(AFF, epochs=12, milestones=(8, 10))
+    images = data()
     x, y = pixels_of(images.train.pixels), images.train.labels
     robust = {}
-    for name in ("clean fine-tuning", "TRADES"):
-        tuned = replace(recipe, objective=RECIPES[name].objective)
+    for name in ("clean fine-tuning", "adversarial training"):
+        tuned = replace(RECIPES[name], epochs=12, milestones=(8, 10))
         classifier = classifier_of(Dual(), fit_head(Dual(), images, tuned, context(eps=0.05)))
         attacked = ascend(lambda x, c=classifier: functional.cross_entropy(c(x), y), x, x, LinfPGD(0.05, 10, 0.0125))
         robust[name] = float((classifier(attacked).argmax(1) == y).float().mean())
-    assert robust["TRADES"] > robust["clean fine-tuning"] + 0.1
+    assert robust["adversarial training"] > robust["clean fine-tuning"] + 0.1
 
 
 def test_the_encoder_that_was_handed_in_is_another() -> None:

@@ -149,7 +149,7 @@ INNER = {
 
 
 def test_inner_attacks_are_what_their_sources_say() -> None:
-    found = {name: one.recipe.inner for name, one in PROTOCOLS.items() if one.recipe.attacks}
+    found = {name: one.recipe.inner for name, one in PROTOCOLS.items() if one.recipe.perturbs}
     assert found.keys() == INNER.keys()
     for name, inner in found.items():
         assert (inner.steps, inner.step_fraction, inner.raises, inner.start) == INNER[name], name
