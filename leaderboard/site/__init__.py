@@ -1,0 +1,1 @@
+"""The leaderboard as one self-contained static page: `bench leaderboard build`."""

@@ -1,0 +1,53 @@
+"""`bench leaderboard build`: the static page. Everything heavy is imported inside."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Action(StrEnum):
+    """What can be done with a leaderboard."""
+
+    BUILD = "build"
+
+
+def leaderboard(
+    action: Annotated[Action, typer.Argument(show_default=False)],
+    *,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where index.html is written.")] = Path("leaderboard-page"),
+    store: Annotated[Path, typer.Option("--from", metavar="DIR", help="The store that `bench run` wrote.")] = Path(
+        "runs"
+    ),
+) -> None:
+    """Write the leaderboard of a store, the literature beside it, as one page that opens without a server."""
+    import bench
+    from bench.store import read_rows
+    from leaderboard.claims_verdicts import Record
+    from leaderboard.site.page import build
+
+    content = build(read_rows(store), Record.shipped(), bench.__version__).encode()
+    path = _write(out, content)
+    print(f"wrote {path} ({len(content) / 1000:.0f} kB): open it in a browser, or put it on any web server")
+
+
+def _write(folder: Path, content: bytes) -> Path:
+    """The page in a folder, the old one replaced only by a whole one.
+
+    Raises:
+        BenchError: if it cannot be written there.
+    """
+    from bench.errors import BenchError
+
+    path = folder / "index.html"
+    unfinished = path.with_suffix(".tmp")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        unfinished.write_bytes(content)
+        unfinished.replace(path)
+    except OSError as error:
+        raise BenchError(f"cannot write '{path}' ({error.strerror}): name another folder with --out.") from error
+    return path

@@ -1,0 +1,213 @@
+"""Result rows to boards: the numbers, marks and notes of `leaderboard.tables`, a rank, and what stands behind. Pure."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+
+from bench.gates.verdicts import Verdict
+from bench.keys import digest
+from leaderboard import notes, tables
+from leaderboard.claims_verdicts import Measured, measured
+from leaderboard.layouts import Layout
+from leaderboard.model import Cell, Group, Key, Line, Metric, State, Table
+from leaderboard.rows import IDENTITY, Setting, fingerprint
+from leaderboard.site.model import Board, Entry, Flag, Gate, Kind, Score
+
+OTHERS_WEIGHTS = frozenset({"checkpoint", "imported"})
+"""Methods that train nothing: they bring an encoder along."""
+GRAVITY = (Verdict.FAIL, Verdict.WARN, Verdict.OK, Verdict.NOT_RUN)
+"""From the gravest."""
+_DIGITS = 10  # Of an entry's name in a link.
+
+FLAG_COLUMNS: Mapping[Flag, str] = {
+    Flag.LIMITED: "limited",
+    Flag.LEGACY: "legacy",
+    Flag.EXTERNAL: "external_data",
+    Flag.LABELS: "labelled_pretraining",
+}
+PROVENANCE: Mapping[str, str] = {
+    "commit": "commit",
+    "harness version": "harness_version",
+    "plugin": "plugin",
+    "plugin hash": "plugin_hash",
+    "protocol hash": "protocol_hash",
+    "pre-trained on": "pretrain_data",
+    "data fingerprint": "data_fingerprint",
+    "pool fingerprint": "pool_fingerprint",
+    "test images": "test_images",
+    "passes per image": "passes",
+    "precision": "precision",
+    "execution": "context_execution",
+    "deterministic": "context_deterministic",
+    "device": "context_device",
+    "threads": "context_threads",
+    "torch": "context_torch",
+    "CUDA": "context_cuda",
+    "Python": "context_python",
+    "platform": "context_platform",
+    "head's learning rate": "head_rate",
+    "settings": "config",
+}
+"""Heading to column; what differs among the rows of an entry is listed."""
+
+Place = tuple[Setting, str, str, str]
+"""Setting, label, data set and protocol: what an entry is the entry of."""
+
+
+def boards(frame: pd.DataFrame, published: Mapping[str, tuple[str, ...]]) -> Iterator[Board]:
+    """A board per setting, data set and protocol.
+
+    Args:
+        frame: result rows (`bench.schema.Row`), failed ones included.
+        published: the `Measured.text` of rows to sentences about published numbers that they answer.
+    """
+    groups = {_place(group): group for group in measured(frame)}
+    for table in tables.build(frame, Layout.TABLE2):
+        for columns in table.groups:
+            yield _board(table, columns, groups, published)
+
+
+def _place(group: Measured) -> Place:
+    label, dataset, protocol = (group.first[name] for name in IDENTITY)
+    return Setting.of(group.first), label, dataset, protocol
+
+
+def _board(
+    table: Table, columns: Group, groups: Mapping[Place, Measured], published: Mapping[str, tuple[str, ...]]
+) -> Board:
+    setting, key = table.setting, columns.keys[0]
+    found = [(line, groups.get((setting, line.label, key.dataset, key.protocol))) for line in table.lines]
+    entries = [
+        _entry(group, _scores(table, columns, line, group), published.get(group.text, ()))
+        for line, group in found
+        if group is not None
+    ]
+    return Board(
+        dataset=key.dataset,
+        protocol=key.protocol,
+        schedule=setting.schedule,
+        setting=setting.text.removeprefix(f"schedule {setting.schedule}, "),
+        claimed=False,
+        entries=ranked(entries),
+        notes=table.notes,
+    )
+
+
+def _scores(table: Table, columns: Group, line: Line, group: Measured) -> Mapping[Metric, Score]:
+    cells: Mapping[Key, Cell] = dict(zip(table.keys, line.cells, strict=True))
+    return {
+        key.metric: Score(cells[key], {int(seed): float(value) for seed, value in group.by_seed(key.metric).items()})
+        for key in columns.keys
+        if cells[key].state is not State.MISSING
+    }
+
+
+def _entry(group: Measured, scores: Mapping[Metric, Score], published: tuple[str, ...]) -> Entry:
+    rows, first = group.rows, group.first
+    return Entry(
+        id=digest(group.text)[:_DIGITS],
+        kind=Kind.REMEASURED if first["method"] in OTHERS_WEIGHTS else Kind.RETRAINED,
+        label=first["label"],
+        scores=scores,
+        external=bool(first["external_data"]),
+        gate_verdict=_gravest(rows["gate_verdict"].dropna()),
+        gates=tuple(_gates(rows)),
+        flags=tuple(_flags(rows, scores)),
+        notes=(*notes.of_method(rows), *_of_cells(scores)),
+        published=published,
+        provenance=_provenance(group),
+    )
+
+
+def _gravest(verdicts: Iterable[str]) -> str | None:
+    there = set(verdicts)
+    return next((verdict.value for verdict in GRAVITY if verdict in there), None)
+
+
+def _gates(rows: pd.DataFrame) -> Iterator[Gate]:
+    """Each gate once, with the facts of the first row that has its gravest verdict."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for text in rows["gates"].dropna():
+        for name, facts in json.loads(text).items():
+            found.setdefault(name, []).append(facts)
+    for name, facts in sorted(found.items()):
+        verdict = _gravest(one["verdict"] for one in facts) or Verdict.NOT_RUN.value
+        same = [one for one in facts if one["verdict"] == verdict]
+        yield Gate(name, verdict, len(same), _of_gate(same[0]))
+
+
+def _of_gate(facts: Mapping[str, Any]) -> str:
+    """`3.1 points, of at most 4.0: ...`."""
+    number, threshold, unit = facts.get("number"), facts.get("threshold"), facts.get("unit", "")
+    measured_text = "" if number is None else f"{number:.3g} {unit}"
+    limit = f", of at most {threshold:.3g}" if threshold is not None and number is not None else ""
+    said = "; ".join(text for text in (facts.get("why"), facts.get("detail")) if text)
+    return ": ".join(text for text in (measured_text + limit, said) if text)
+
+
+def _flags(rows: pd.DataFrame, scores: Mapping[Metric, Score]) -> Iterator[Flag]:
+    yield from (flag for flag, column in FLAG_COLUMNS.items() if rows[column].isin([True]).any())
+    if any(score.cell.failed for score in scores.values()):
+        yield Flag.FAILED
+
+
+def _of_cells(scores: Mapping[Metric, Score]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(note for score in scores.values() for note in score.cell.footnotes))
+
+
+def _provenance(group: Measured) -> Mapping[str, str]:
+    rows = group.rows
+    found = {heading: _distinct(rows[column]) for heading, column in PROVENANCE.items()}
+    written = sorted(rows["created"])
+    return {
+        "rows": f"{len(rows)}, hash {fingerprint(rows)}",
+        "written": written[0] if written[0] == written[-1] else f"{written[0]} to {written[-1]}",
+        "pre-training": _duration(rows["seconds_pretrain"]),
+        **{heading: text for heading, text in found.items() if text},
+        "command": command(group),
+    }
+
+
+def _distinct(values: pd.Series) -> str:
+    return "; ".join(dict.fromkeys(_plain(value) for value in values.dropna()))
+
+
+def _plain(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _duration(seconds: pd.Series) -> str:
+    known = pd.to_numeric(seconds).dropna()
+    return "not known" if known.empty else f"{known.mean():.1f} s on average"
+
+
+def command(group: Measured) -> str:
+    """What prints its numbers again, from the store."""
+    label, dataset, protocol = (group.first[name] for name in IDENTITY)
+    given = {"--methods": label, "--datasets": dataset, "--protocols": protocol, "--schedule": group.first["schedule"]}
+    return shlex.join(["bench", "table", *(word for option in given.items() for word in option)])
+
+
+def ranked(entries: Iterable[Entry]) -> tuple[Entry, ...]:
+    """With ranks by mean AA, the largest first; what a gate failed, and what has no AA, follows without one."""
+    entries = tuple(entries)
+    means = {entry.id: mean for entry in entries if (mean := _ranking_mean(entry)) is not None}
+    placed = [
+        replace(entry, rank=1 + sum(other > means[entry.id] for other in means.values())) if entry.id in means else entry
+        for entry in entries
+    ]
+    return tuple(sorted(placed, key=lambda entry: (entry.rank is None, entry.rank or 0, entry.label)))
+
+
+def _ranking_mean(entry: Entry) -> float | None:
+    """AA in per cent, rounding noise taken off; None where it may not be ranked."""
+    if entry.gate_verdict == Verdict.FAIL or Metric.AA not in entry.scores:
+        return None
+    mean = entry.scores[Metric.AA].cell.mean
+    return None if mean is None else round(mean, 9)

@@ -1,0 +1,144 @@
+"""Boards to one HTML file that needs nothing else: no network, no other file. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.resources import files
+from string import Template
+from typing import Any
+
+import pandas as pd
+
+from leaderboard.claims_verdicts import Record, measured
+from leaderboard.model import MEASURES, Metric
+from leaderboard.site import measured as measured_rows
+from leaderboard.site import published
+from leaderboard.site.model import FLAG_MEANINGS, Board, Entry, Score
+from leaderboard.tables import DATASET_NAMES
+
+PARTS = files("leaderboard.site")
+SCRIPTS = ("statistics.js", "state.js", "page.js")
+SCHEDULES = ("paper", "short", "quick")
+"""From the one that says most."""
+_DIGITS = 12  # Significant ones: fewer bytes than a float's own text, and far below what a test can see.
+
+
+def build(frame: pd.DataFrame, record: Record, version: str) -> str:
+    """The page of some rows, with the literature's numbers.
+
+    Args:
+        frame: result rows (`bench.schema.Row`), failed ones included.
+        record: the published numbers.
+        version: of this package.
+    """
+    beside = published.beside(record, measured(frame))
+    boards = [*sorted(measured_rows.boards(frame, beside), key=_place), *published.boards(record.claims)]
+    return render(boards, {"rows": len(frame), "newest": max(frame["created"]), "version": version})
+
+
+def _place(board: Board) -> tuple[object, ...]:
+    """Data sets as papers list them; then what says most."""
+    known = list(DATASET_NAMES)
+    dataset = known.index(board.dataset) if board.dataset in known else len(known)
+    schedule = SCHEDULES.index(board.schedule) if board.schedule in SCHEDULES else len(SCHEDULES)
+    legacy = "@" in board.protocol
+    return (dataset, board.dataset, schedule, "limit" in board.setting, legacy, board.protocol, board.setting)
+
+
+def render(boards: Sequence[Board], about: Mapping[str, object]) -> str:
+    """The whole page.
+
+    Args:
+        boards: from top to bottom.
+        about: facts for the head of the page: `rows`, `newest` (ISO 8601), `version`.
+    """
+    template = Template(_part("page.html"))
+    script = "\n".join(_part(name) for name in SCRIPTS)
+    return template.substitute(style=_part("style.css"), script=script, data=embedded(as_data(boards, about)))
+
+
+def _part(name: str) -> str:
+    return (PARTS / name).read_text(encoding="utf-8")
+
+
+def embedded(content: object) -> str:
+    """JSON that may stand inside a script element: no text in it can end the element, or begin a comment in it."""
+    text = json.dumps(content, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.replace("<", "\\u003c")
+
+
+class _Texts:
+    """Texts by number, each kept once: most of what stands behind an entry stands behind many."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+
+    def __call__(self, text: str) -> int:
+        return self._numbers.setdefault(text, len(self._numbers))
+
+    def all(self, texts: Iterable[str]) -> list[int]:
+        return [self(text) for text in texts]
+
+    @property
+    def listed(self) -> list[str]:
+        return list(self._numbers)
+
+
+def as_data(boards: Sequence[Board], about: Mapping[str, object]) -> dict[str, Any]:
+    """What the page's script reads; see the comment at the top of `page.js`."""
+    texts = _Texts()
+    return {
+        "about": dict(about),
+        "datasets": DATASET_NAMES,
+        "flags": {flag.value: meaning for flag, meaning in FLAG_MEANINGS.items()},
+        "metrics": [[metric.value, MEASURES[metric].heading, MEASURES[metric].meaning] for metric in Metric],
+        "boards": [_board(board, texts) for board in boards],
+        "texts": texts.listed,
+    }
+
+
+def _board(board: Board, texts: _Texts) -> dict[str, Any]:
+    return {
+        "dataset": board.dataset,
+        "protocol": board.protocol,
+        "schedule": board.schedule,
+        "setting": board.setting,
+        "claimed": board.claimed,
+        "notes": texts.all(board.notes),
+        "entries": [_entry(entry, texts) for entry in board.entries],
+    }
+
+
+def _entry(entry: Entry, texts: _Texts) -> dict[str, Any]:
+    seeds = sorted({seed for score in entry.scores.values() for seed in score.by_seed})
+    content = {
+        "id": entry.id,
+        "kind": entry.kind.value,
+        "label": entry.label,
+        "origin": entry.origin,
+        "rank": entry.rank,
+        "external": entry.external,
+        "verdict": entry.gate_verdict,
+        "seeds": seeds,
+        "scores": [_score(entry.scores.get(metric), seeds) for metric in Metric],
+        "gates": [[texts(gate.name), texts(gate.verdict), gate.rows, texts(gate.text)] for gate in entry.gates],
+        "flags": [flag.value for flag in entry.flags],
+        "notes": texts.all(entry.notes),
+        "published": texts.all(entry.published),
+        "provenance": [texts.all(fact) for fact in entry.provenance.items()],
+    }
+    return {name: value for name, value in content.items() if value not in (None, "", [])}
+
+
+def _score(score: Score | None, seeds: Sequence[int]) -> list[Any] | None:
+    """[mean, spread, n, failed seeds, mark, numbers in the order of the seeds]; None where never measured."""
+    if score is None:
+        return None
+    cell = score.cell
+    by_seed = [_short(score.by_seed.get(seed)) for seed in seeds]
+    return [_short(cell.mean), _short(cell.spread), cell.n, cell.failed, cell.mark.value, by_seed]
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.{_DIGITS}g}")
