@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import nox
 
 nox.options.default_venv_backend = "uv|virtualenv"
@@ -40,6 +42,16 @@ def tests(session: nox.Session) -> None:
     """Every check of behaviour; `nox -s tests -- -k views` runs some of them."""
     install(session)
     session.run("pytest", "-n", "2", *session.posargs, env=ONE_THREAD)
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """The leaderboard's page in a headless Chromium: the system's own, else the one that Playwright downloads."""
+    install(session)
+    session.install("playwright>=1.49,<2")
+    if shutil.which("chromium") is None:
+        session.run("playwright", "install", "chromium")
+    session.run("pytest", "tests/leaderboard/test_site_browser.py", *session.posargs, env=ONE_THREAD)
 
 
 @nox.session

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+STORE = Path("runs")
 
 
 class Action(StrEnum):
@@ -19,11 +22,13 @@ def leaderboard(
     action: Annotated[Action, typer.Argument(show_default=False)],
     *,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where index.html is written.")] = Path("leaderboard-page"),
-    store: Annotated[Path, typer.Option("--from", metavar="DIR", help="The store that `bench run` wrote.")] = Path(
-        "runs"
-    ),
+    store: Annotated[Path, typer.Option("--from", metavar="DIR", help="The store that `bench run` wrote.")] = STORE,
 ) -> None:
     """Write the leaderboard of a store, the literature beside it, as one page that opens without a server."""
+    ACTIONS[action](out, store)
+
+
+def _build(out: Path, store: Path) -> None:
     import bench
     from bench.store import read_rows
     from leaderboard.claims_verdicts import Record
@@ -32,6 +37,10 @@ def leaderboard(
     content = build(read_rows(store), Record.shipped(), bench.__version__).encode()
     path = _write(out, content)
     print(f"wrote {path} ({len(content) / 1000:.0f} kB): open it in a browser, or put it on any web server")
+
+
+ACTIONS: Mapping[Action, Callable[[Path, Path], None]] = {Action.BUILD: _build}
+"""What each does, given where to write and the store."""
 
 
 def _write(folder: Path, content: bytes) -> Path:

@@ -13,7 +13,7 @@ import pandas as pd
 from bench.gates.verdicts import Verdict
 from bench.keys import digest
 from leaderboard import notes, tables
-from leaderboard.claims_verdicts import Measured, measured
+from leaderboard.claims_verdicts import Measured
 from leaderboard.layouts import Layout
 from leaderboard.model import Cell, Group, Key, Line, Metric, State, Table
 from leaderboard.rows import IDENTITY, Setting, fingerprint
@@ -60,17 +60,25 @@ Place = tuple[Setting, str, str, str]
 """Setting, label, data set and protocol: what an entry is the entry of."""
 
 
-def boards(frame: pd.DataFrame, published: Mapping[str, tuple[str, ...]]) -> Iterator[Board]:
+def boards(
+    frame: pd.DataFrame, groups: Iterable[Measured], published: Mapping[str, tuple[str, ...]]
+) -> Iterator[Board]:
     """A board per setting, data set and protocol.
 
     Args:
         frame: result rows (`bench.schema.Row`), failed ones included.
+        groups: the same, as `leaderboard.claims_verdicts.measured` puts them together.
         published: the `Measured.text` of rows to sentences about published numbers that they answer.
     """
-    groups = {_place(group): group for group in measured(frame)}
-    for table in tables.build(frame, Layout.TABLE2):
-        for columns in table.groups:
-            yield _board(table, columns, groups, published)
+    placed = {_place(group): group for group in groups}
+    for _, rows in frame.groupby(["protocol", "schedule"]):  # Tables never hold two: the same, in less time.
+        for table, columns in _columns(tables.build(rows, Layout.TABLE2)):
+            yield _board(table, columns, placed, published)
+
+
+def _columns(found: Iterable[Table]) -> Iterator[tuple[Table, Group]]:
+    """The columns of one data set, with their table."""
+    return ((table, columns) for table in found for columns in table.groups)
 
 
 def _place(group: Measured) -> Place:
@@ -102,10 +110,14 @@ def _board(
 def _scores(table: Table, columns: Group, line: Line, group: Measured) -> Mapping[Metric, Score]:
     cells: Mapping[Key, Cell] = dict(zip(table.keys, line.cells, strict=True))
     return {
-        key.metric: Score(cells[key], {int(seed): float(value) for seed, value in group.by_seed(key.metric).items()})
+        key.metric: Score(cells[key], _numbers(group.by_seed(key.metric)))
         for key in columns.keys
         if cells[key].state is not State.MISSING
     }
+
+
+def _numbers(by_seed: pd.Series) -> Mapping[int, float]:
+    return dict(zip(by_seed.index.tolist(), by_seed.tolist(), strict=True))
 
 
 def _entry(group: Measured, scores: Mapping[Metric, Score], published: tuple[str, ...]) -> Entry:
@@ -145,10 +157,10 @@ def _gates(rows: pd.DataFrame) -> Iterator[Gate]:
 def _of_gate(facts: Mapping[str, Any]) -> str:
     """`3.1 points, of at most 4.0: ...`."""
     number, threshold, unit = facts.get("number"), facts.get("threshold"), facts.get("unit", "")
-    measured_text = "" if number is None else f"{number:.3g} {unit}"
+    number_text = "" if number is None else f"{number:.3g} {unit}"
     limit = f", of at most {threshold:.3g}" if threshold is not None and number is not None else ""
     said = "; ".join(text for text in (facts.get("why"), facts.get("detail")) if text)
-    return ": ".join(text for text in (measured_text + limit, said) if text)
+    return ": ".join(text for text in (number_text + limit, said) if text)
 
 
 def _flags(rows: pd.DataFrame, scores: Mapping[Metric, Score]) -> Iterator[Flag]:
@@ -198,10 +210,8 @@ def ranked(entries: Iterable[Entry]) -> tuple[Entry, ...]:
     """With ranks by mean AA, the largest first; what a gate failed, and what has no AA, follows without one."""
     entries = tuple(entries)
     means = {entry.id: mean for entry in entries if (mean := _ranking_mean(entry)) is not None}
-    placed = [
-        replace(entry, rank=1 + sum(other > means[entry.id] for other in means.values())) if entry.id in means else entry
-        for entry in entries
-    ]
+    ranks = {name: 1 + sum(other > mean for other in means.values()) for name, mean in means.items()}
+    placed = (replace(entry, rank=ranks.get(entry.id)) for entry in entries)
     return tuple(sorted(placed, key=lambda entry: (entry.rank is None, entry.rank or 0, entry.label)))
 
 

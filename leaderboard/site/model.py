@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from bench.gates.verdicts import Verdict
 from leaderboard.model import Cell, Metric
 
 
@@ -67,6 +68,11 @@ class Gate:
     verdict: str
     rows: int
     text: str
+
+    @property
+    def passed(self) -> bool:
+        """Whether it found nothing on any row on which it ran."""
+        return self.verdict == Verdict.OK
 
 
 @dataclass(frozen=True)

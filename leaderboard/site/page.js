@@ -209,7 +209,8 @@ function detailsOf(entry) {
     section("Numbers by seed", seedTable(entry)),
     section("Published beside it", sentences(entry.published)),
     section("What to know", sentences(entry.notes)),
-    section("Gates", gateTable(entry)),
+    section("Gates that found nothing", entry.passed ? make("div", { class: "badges" }, entry.passed.map((name) => badge("gate-ok", text(name)))) : null),
+    section(entry.passed ? "Other gates" : "Gates", gateTable(entry)),
     section("Provenance", make("dl", {}, (entry.provenance ?? []).map(([name, fact]) => [make("dt", {}, text(name)), make("dd", {}, text(fact))]))),
     make("p", { class: "links" }, link),
   ].filter(Boolean);

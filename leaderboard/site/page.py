@@ -14,14 +14,16 @@ from leaderboard.claims_verdicts import Record, measured
 from leaderboard.model import MEASURES, Metric
 from leaderboard.site import measured as measured_rows
 from leaderboard.site import published
-from leaderboard.site.model import FLAG_MEANINGS, Board, Entry, Score
+from leaderboard.site.model import FLAG_MEANINGS, Board, Entry, Gate, Score
 from leaderboard.tables import DATASET_NAMES
 
 PARTS = files("leaderboard.site")
 SCRIPTS = ("statistics.js", "state.js", "page.js")
 SCHEDULES = ("paper", "short", "quick")
 """From the one that says most."""
-_DIGITS = 12  # Significant ones: fewer bytes than a float's own text, and far below what a test can see.
+_DIGITS = 12
+"""Significant ones of a seed's number: fewer bytes than a float's own text, far below what a test can see."""
+_SHOWN = 7  # Of means and spreads, which are only shown.
 
 
 def build(frame: pd.DataFrame, record: Record, version: str) -> str:
@@ -32,8 +34,9 @@ def build(frame: pd.DataFrame, record: Record, version: str) -> str:
         record: the published numbers.
         version: of this package.
     """
-    beside = published.beside(record, measured(frame))
-    boards = [*sorted(measured_rows.boards(frame, beside), key=_place), *published.boards(record.claims)]
+    groups = measured(frame)
+    ours = measured_rows.boards(frame, groups, published.beside(record, groups))
+    boards = [*sorted(ours, key=_place), *published.boards(record.claims)]
     return render(boards, {"rows": len(frame), "newest": max(frame["created"]), "version": version})
 
 
@@ -122,7 +125,8 @@ def _entry(entry: Entry, texts: _Texts) -> dict[str, Any]:
         "verdict": entry.gate_verdict,
         "seeds": seeds,
         "scores": [_score(entry.scores.get(metric), seeds) for metric in Metric],
-        "gates": [[texts(gate.name), texts(gate.verdict), gate.rows, texts(gate.text)] for gate in entry.gates],
+        "passed": texts.all(gate.name for gate in entry.gates if gate.passed),
+        "gates": [_gate(gate, texts) for gate in entry.gates if not gate.passed],
         "flags": [flag.value for flag in entry.flags],
         "notes": texts.all(entry.notes),
         "published": texts.all(entry.published),
@@ -131,14 +135,19 @@ def _entry(entry: Entry, texts: _Texts) -> dict[str, Any]:
     return {name: value for name, value in content.items() if value not in (None, "", [])}
 
 
+def _gate(gate: Gate, texts: _Texts) -> list[int]:
+    """[name, verdict, rows, what it says]; those that passed are told by name alone."""
+    return [texts(gate.name), texts(gate.verdict), gate.rows, texts(gate.text)]
+
+
 def _score(score: Score | None, seeds: Sequence[int]) -> list[Any] | None:
     """[mean, spread, n, failed seeds, mark, numbers in the order of the seeds]; None where never measured."""
     if score is None:
         return None
     cell = score.cell
-    by_seed = [_short(score.by_seed.get(seed)) for seed in seeds]
-    return [_short(cell.mean), _short(cell.spread), cell.n, cell.failed, cell.mark.value, by_seed]
+    by_seed = [_short(score.by_seed.get(seed), _DIGITS) for seed in seeds]
+    return [_short(cell.mean, _SHOWN), _short(cell.spread, _SHOWN), cell.n, cell.failed, cell.mark.value, by_seed]
 
 
-def _short(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.{_DIGITS}g}")
+def _short(value: float | None, digits: int) -> float | None:
+    return None if value is None else float(f"{value:.{digits}g}")
