@@ -18,7 +18,10 @@ from leaderboard.site.model import FLAG_MEANINGS, Board, Entry, Gate, Score
 from leaderboard.tables import DATASET_NAMES
 
 PARTS = files("leaderboard.site")
-SCRIPTS = ("statistics.js", "state.js", "page.js")
+SCRIPTS = (
+    "statistics.js", "state.js", "elements.js", "boards.js", "details.js", "comparison.js", "download.js", "page.js",
+)  # fmt: skip
+"""In the order in which they need each other."""
 SCHEDULES = ("paper", "short", "quick")
 """From the one that says most."""
 _DIGITS = 12
@@ -89,7 +92,7 @@ class _Texts:
 
 
 def as_data(boards: Sequence[Board], about: Mapping[str, object]) -> dict[str, Any]:
-    """What the page's script reads; see the comment at the top of `page.js`."""
+    """What the page's script reads; see the comment at the top of `elements.js`."""
     texts = _Texts()
     return {
         "about": dict(about),

@@ -1,7 +1,15 @@
 // What the page shows is in its address, behind the #: so every view can be linked to, and the page keeps nothing.
 
 const DEFAULTS = {
-  text: "", dataset: "", protocol: "", schedule: "", external: "", kind: "", sort: "rank", row: "", compare: "",
+  text: "",
+  dataset: "",
+  protocol: "",
+  schedule: "",
+  external: "",
+  kind: "",
+  sort: "rank",
+  row: "",
+  compare: "",
 };
 
 /** The state that an address stands for; unknown names are passed over. */

@@ -61,7 +61,17 @@ function pairedT(a, b) {
   const t = centre / (sd / Math.sqrt(n));
   const half = (criticalT(df) * sd) / Math.sqrt(n);
   const interval = { low: centre - half, high: centre + half };
-  return { n, meanDifference: centre, ...interval, t, df, p: twoSidedP(t, df), sd, effect: centre / sd, constant: false };
+  return {
+    n,
+    meanDifference: centre,
+    ...interval,
+    t,
+    df,
+    p: twoSidedP(t, df),
+    sd,
+    effect: centre / sd,
+    constant: false,
+  };
 }
 
 function constantDifference(n, centre) {

@@ -1,0 +1,54 @@
+// What an entry opens into.
+
+function detailsOf(entry) {
+  const link = make("a", { href: hashOf({ ...DEFAULTS, row: entry.id }) }, "Permalink");
+  const section = (heading, content) => (content ? make("section", {}, make("h3", {}, heading), content) : null);
+  const sentences = (numbers) => (numbers?.length ? listOf(numbers.map(text)) : null);
+  return [
+    section("Numbers by seed", seedTable(entry)),
+    section("Published beside it", sentences(entry.published)),
+    section("What to know", sentences(entry.notes)),
+    section(
+      "Gates that found nothing",
+      entry.passed
+        ? make(
+            "div",
+            { class: "badges" },
+            entry.passed.map((name) => badge("gate-ok", text(name))),
+          )
+        : null,
+    ),
+    section(entry.passed ? "Other gates" : "Gates", gateTable(entry)),
+    section(
+      "Provenance",
+      make(
+        "dl",
+        {},
+        (entry.provenance ?? []).map(([name, fact]) => [make("dt", {}, text(name)), make("dd", {}, text(fact))]),
+      ),
+    ),
+    make("p", { class: "links" }, link),
+  ].filter(Boolean);
+}
+
+function seedTable(entry) {
+  if (!entry.seeds) return null;
+  const metrics = METRICS.filter(({ place }) => entry.scores[place]);
+  const line = (seed, index) => {
+    const values = metrics.map(({ place }) => entry.scores[place][5][index]);
+    return smallLine(
+      String(seed),
+      values.map((value) => make("td", {}, value === null ? "–" : points(value))),
+    );
+  };
+  return smallTable(["seed", ...metrics.map(({ heading }) => heading)], entry.seeds.map(line));
+}
+
+function gateTable(entry) {
+  if (!entry.gates) return null;
+  const line = ([name, verdict, rows, words]) => {
+    const found = make("td", {}, badge(`gate-${text(verdict)}`, text(verdict)));
+    return smallLine(text(name), [found, make("td", {}, String(rows)), make("td", { class: "words" }, text(words))]);
+  };
+  return smallTable(["gate", "verdict", "rows", ""], entry.gates.map(line));
+}
