@@ -66,7 +66,10 @@ function testCells(test, widest) {
   return words.map((content) => make("td", {}, content));
 }
 
-const pText = (test) => (test.constant && test.meanDifference ? "–" : test.p < 0.0001 ? "< 0.0001" : test.p.toFixed(4));
+function pText({ constant, meanDifference, p }) {
+  if (constant && meanDifference) return "–";
+  return p < 0.0001 ? "< 0.0001" : p.toFixed(4);
+}
 
 /** The interval of the difference as a line, zero in the middle. */
 function intervalOf({ low, high, meanDifference }, widest) {

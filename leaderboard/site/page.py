@@ -14,7 +14,7 @@ from leaderboard.claims_verdicts import Record, measured
 from leaderboard.model import MEASURES, Metric
 from leaderboard.site import measured as measured_rows
 from leaderboard.site import published
-from leaderboard.site.model import FLAG_MEANINGS, Board, Entry, Gate, Score
+from leaderboard.site.model import FLAG_MEANINGS, Board, Entry, Flag, Gate, Score
 from leaderboard.tables import DATASET_NAMES
 
 PARTS = files("leaderboard.site")
@@ -48,8 +48,8 @@ def _place(board: Board) -> tuple[object, ...]:
     known = list(DATASET_NAMES)
     dataset = known.index(board.dataset) if board.dataset in known else len(known)
     schedule = SCHEDULES.index(board.schedule) if board.schedule in SCHEDULES else len(SCHEDULES)
-    legacy = "@" in board.protocol
-    return (dataset, board.dataset, schedule, "limit" in board.setting, legacy, board.protocol, board.setting)
+    lesser = (any(flag in entry.flags for entry in board.entries) for flag in (Flag.LIMITED, Flag.LEGACY))
+    return (dataset, board.dataset, schedule, *lesser, board.protocol, board.setting)
 
 
 def render(boards: Sequence[Board], about: Mapping[str, object]) -> str:

@@ -114,10 +114,19 @@ def test_entries_are_ranked_by_aa_and_what_a_gate_failed_is_not(entries: list[di
     assert all(score is None or score[4] == "none" for score in board[-1]["scores"])
 
 
-def test_equal_numbers_share_a_rank() -> None:
-    (board,) = boards_of(frame(rows("a", [44, 46]), rows("b", [45, 45]), rows("c", [44, 44]), row("d", sa=90.0)))
+def test_equal_numbers_share_a_rank_and_no_other_metric_counts() -> None:
+    numbers = {"a": (60.0, 45.0), "b": (50.0, 45.0), "c": (90.0, 44.0), "d": (95.0, None)}
+    (board,) = boards_of(frame(row(label, sa=sa, aa=aa) for label, (sa, aa) in numbers.items()))
 
     assert [(entry.label, entry.rank) for entry in board.entries] == [("a", 1), ("b", 1), ("c", 3), ("d", None)]
+
+
+def test_boards_stand_with_what_says_most_on_top(text: str) -> None:
+    boards = data_of(text)["boards"]
+    measured_ones = [(board["protocol"], board["setting"]) for board in boards if not board["claimed"]]
+
+    assert measured_ones == [BOARD, ("slf@ncp", BOARD[1]), ("slf-1", f"{BOARD[1]}, limit test=500")]
+    assert [board["claimed"] for board in boards] == sorted(board["claimed"] for board in boards)
 
 
 @pytest.mark.parametrize(
