@@ -1,4 +1,4 @@
-"""`bench list`: the methods, data sets and protocols there are, and all that is declared about one of them."""
+"""`bench list`: the methods, data sets, protocols and attacks there are, and all that is declared about one of them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
+    from bench.attacks.threats import AttackSpec
     from bench.config import MethodConfig
     from bench.contract import Method
     from bench.protocols.parts import Case
@@ -27,6 +28,8 @@ class Kind(StrEnum):
     METHODS = "methods"
     DATASETS = "datasets"
     PROTOCOLS = "protocols"
+    ATTACKS = "attacks"
+    GATES = "gates"
 
 
 def list_things(
@@ -36,7 +39,7 @@ def list_things(
         bool, typer.Option("--costs", help="Methods: the passes of a step and of an epoch, by data set.")
     ] = False,
 ) -> None:
-    """List methods, data sets or protocols; with a name, every setting of it and where that comes from."""
+    """List methods, data sets, protocols, attacks or gates; with a name, all of its settings and their sources."""
     from rich.console import Console
 
     from bench.errors import BenchError
@@ -50,6 +53,22 @@ def list_things(
         parts = list(_costs(name) if costs else LISTS[kind](name))
     for part in parts:
         console.print(part, highlight=False)
+
+
+# Gates.
+
+
+def _gates(name: str | None) -> Iterator[RenderableType]:
+    from bench.gates.table import GATES, chosen
+
+    table = borderless("gate", "looks at", "warns above", "fails above", "what that would mean")
+    for one in chosen(name):
+        gate = GATES[one]
+        limits = (gate.threshold.warn, gate.threshold.fail)
+        shown = ("" if limit is None else f"{limit:g} {gate.threshold.unit}" for limit in limits)
+        table.add_row(one, str(gate.needs), *shown, gate.why)
+    yield table
+    yield "\n[dim]Those that attack or train: bench audit CELL. The others are part of every evaluation.[/]"
 
 
 # Methods.
@@ -309,6 +328,54 @@ def _said(case: Case) -> str:
     return "; ".join(f"{name} {_data(value)}" for name, value in said.items())
 
 
+# Attacks.
+
+
+def _attacks(name: str | None) -> Iterator[RenderableType]:
+    from bench.attacks.catalogue import ATTACK_SETS, ATTACKS, attack_of
+
+    if name is not None and name not in ATTACK_SETS:
+        yield from _attack(attack_of(name))
+        return
+    chosen = ATTACK_SETS.get(name, ()) if name else tuple(ATTACKS)
+    table = borderless("attack", "norm", "steps", "step / eps", "starts", "column")
+    for spec in (ATTACKS[one] for one in chosen):
+        table.add_row(*_attack_row(spec))
+    yield table
+    if name is None:
+        sets = borderless("set", "attacks")
+        for title, members in ATTACK_SETS.items():
+            sets.add_row(title, ", ".join(members))
+        yield sets
+        yield "\n[dim]--attacks takes names, sets, and transfer:CELL, which is PGD-20 on another finished cell.[/]"
+        yield "[dim]--norm, --eps and --steps change those that have them. What fills no column: bench show CELL[/]"
+
+
+def _attack_row(spec: AttackSpec) -> tuple[str, ...]:
+    from bench.attacks.threats import AttackKind
+
+    norm = spec.norm.label if spec.bounded else ""
+    fraction = f"{spec.step_fraction:g}" if spec.step_fraction else ""
+    starts = str(spec.restarts) if spec.kind is AttackKind.PGD and spec.random_start else ""
+    return spec.name, norm, str(spec.steps or ""), fraction, starts, spec.metric or ""
+
+
+def _attack(spec: AttackSpec) -> Iterator[RenderableType]:
+    from dataclasses import asdict
+
+    from rich.markup import escape
+
+    from bench.data.profiles import PROFILES
+
+    table = borderless("part", "value")
+    for part, value in asdict(spec).items():
+        table.add_row(part, escape(_data(value)))
+    if spec.bounded:
+        radii = {name: f"{spec.eps_for(profile):.4g}" for name, profile in PROFILES.items()}
+        table.add_row("eps by data set", escape(_data(radii)))
+    yield table
+
+
 def _data(value: object) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {_data(part)}" for name, part in value.items()) or "none"
@@ -321,4 +388,6 @@ LISTS: Mapping[Kind, Callable[[str | None], Iterator[RenderableType]]] = {
     Kind.METHODS: _methods,
     Kind.DATASETS: _datasets,
     Kind.PROTOCOLS: _protocols,
+    Kind.ATTACKS: _attacks,
+    Kind.GATES: _gates,
 }

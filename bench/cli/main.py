@@ -10,6 +10,8 @@ import typer
 from typer.core import TyperCommand
 
 import bench
+from bench.cli.audit import EXAMPLES as AUDIT_EXAMPLES
+from bench.cli.audit import audit
 from bench.cli.check import EXAMPLES as CHECK_EXAMPLES
 from bench.cli.check import check
 from bench.cli.disputes import EXAMPLES as DISPUTES_EXAMPLES
@@ -135,6 +137,7 @@ add("plan", takes_sweep(plan))
 add("why", takes_sweep(why))
 add("evaluate", evaluate, EVALUATE_EXAMPLES)
 add("export", export, EXPORT_EXAMPLES)
+add("audit", audit, AUDIT_EXAMPLES)
 add("list", list_things)
 add("disputes", disputes, DISPUTES_EXAMPLES)
 add("check", check, CHECK_EXAMPLES)

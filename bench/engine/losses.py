@@ -43,8 +43,9 @@ def nt_xent_of_views(views: Sequence[Tensor], temperature: float | Tensor, *, de
         The sum over the other views, the mean over rows, a scalar.
     """
     z = F.normalize(torch.cat(list(views)), dim=1)
-    itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
-    logits = (z @ (z.detach() if detach_keys else z).T / temperature).masked_fill(itself, float("-inf"))
-    row = torch.arange(len(z), device=z.device)
-    pairs = [F.cross_entropy(logits, row.roll(len(views[0]) * shift)) for shift in range(1, len(views))]
+    logits = z / temperature @ (z.detach() if detach_keys else z).T
+    with torch.no_grad():  # Its gradient is zero without being told: no row gives itself any probability.
+        logits.fill_diagonal_(float("-inf"))
+    log_probability, row = F.log_softmax(logits, dim=1), torch.arange(len(z), device=z.device)
+    pairs = [F.nll_loss(log_probability, (row + len(views[0]) * shift) % len(z)) for shift in range(1, len(views))]
     return torch.stack(pairs).sum()

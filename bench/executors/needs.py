@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.data.profiles import profile_of
 from bench.executors.work import method_of
+from bench.gates.subject import BATCH
 from bench.models.resnet import Architecture
 from bench.plan import Plan, Stage, StageKind
 from bench.planning import recipe_for
@@ -88,5 +89,7 @@ def _batch(stage: Stage) -> float | None:
         case StageKind.HEAD:
             recipe = recipe_for(task, profile_of(task.method.profile))
             return recipe.batch * recipe.graphs
+        case StageKind.AUDIT:
+            return BATCH
         case StageKind.ATTACK:
             return protocol_of(str(task.protocol)).attack(str(task.attack)).batch

@@ -32,16 +32,16 @@ def info_nce(query: Tensor, positive_key: Tensor, bank: Tensor, temperature: flo
     -log softmax_0([q.k+, q.M] / T): AMOC's L_NCE, src/base.py:58-69, 159-180 (which divides every factor by sqrt(T)).
 
     Args:
-        query: [B, d], of any length.
-        positive_key: [B, d], of any length; detached by the caller where the key encoder is not trained.
-        bank: [K, d], negative keys of length 1.
+        query: [B, d], unit rows.
+        positive_key: [B, d], unit rows; detached by the caller where the key encoder is not trained.
+        bank: [K, d], negative keys, unit rows.
         temperature: above 0.
 
     Returns:
         The mean over B queries, a scalar.
     """
-    q, k = F.normalize(query, dim=1), F.normalize(positive_key, dim=1)
-    logits = torch.cat([(q * k).sum(dim=1, keepdim=True), q @ bank.T], dim=1) / temperature
+    q = query / temperature
+    logits = torch.cat([(q * positive_key).sum(dim=1, keepdim=True), q @ bank.T], dim=1)
     return F.cross_entropy(logits, logits.new_zeros(len(q), dtype=torch.long))
 
 
