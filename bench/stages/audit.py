@@ -13,7 +13,8 @@ from bench.attacks.evaluate import AttackContext
 from bench.attacks.threats import AttackSpec
 from bench.contract import Encoder, LabelledImages, Report
 from bench.data.profiles import DataProfile
-from bench.gates.subject import Outcome, Subject
+from bench.data.views import pixels_of
+from bench.gates.subject import BATCH, Outcome, Subject
 from bench.gates.table import verdicts
 from bench.gates.verdicts import Result
 from bench.protocols.heads import FittedHead, classifier_of
@@ -67,9 +68,12 @@ def audit(
 def subject_of(scored: Scored, images: LabelledImages, eps: float, context: AttackContext) -> Subject:
     """The classifier as the gates see it; buffers that the protocol's head lets drift are declared."""
     protocol, head, profile = scored.protocol, scored.head, images.profile
+    classifier = classifier_of(scored.encoder, head).to(context.device)
+    if context.device.type != "cpu":
+        classifier.settle(pixels_of(images.pixels[:BATCH]))
     drifts = protocol.recipe.encoder_mode is EncoderMode.TRAIN
     return Subject(
-        classifier_of(scored.encoder, head).to(context.device),
+        classifier,
         images,
         eps,
         context,
