@@ -6,6 +6,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import torch
@@ -212,6 +213,13 @@ class Run:
 ConfigT = TypeVar("ConfigT", bound=MethodConfig)
 
 
+class Origin(StrEnum):
+    """Where an encoder that is there already comes from."""
+
+    FILE = "a file of weights"
+    CODE = "a Python function"
+
+
 class Method(ABC, Generic[ConfigT]):
     """Turns images into an encoder. A plugin is one subclass.
 
@@ -224,6 +232,8 @@ class Method(ABC, Generic[ConfigT]):
             two words or more where none does; each with its place and what is done here. `bench list methods NAME`.
         trains: whether `pretrain` trains. Where it does not (it reads weights), neither data set nor schedule has a
             say: there are no settings per data set, and `Config` by itself holds.
+        reads: of a method that stands for an encoder which is there already, the setting that says where, by the kind
+            of place that it can be in; `bench evaluate` finds it by this.
         summary: one line for `bench list methods`.
         labelled: whether `pretrain` is handed `LabelledImages`. No other method ever sees a class.
     """
@@ -234,6 +244,7 @@ class Method(ABC, Generic[ConfigT]):
     QUICK: ClassVar[Mapping[str, MethodConfig]] = {}
     DISPUTES: ClassVar[Mapping[str, str]] = {}
     trains: ClassVar[bool] = True
+    reads: ClassVar[Mapping[Origin, str]] = {}
     summary: ClassVar[str] = ""
     labelled: ClassVar[bool] = False
 

@@ -28,7 +28,7 @@ from bench.sweep import SHORT_EPOCHS, Schedule
 from bench.validation import validated
 
 if TYPE_CHECKING:
-    from bench.contract import Method
+    from bench.contract import Method, Origin
 
 PACKAGE = "methods"
 GROUP = "bench.methods"
@@ -83,6 +83,14 @@ def _attribute(thing: Any, name: str) -> Any:
         raise BenchError(f"'{thing.__name__}' has no class '{name}': correct the name.") from None
 
 
+def _reads(entry: MethodEntry) -> Mapping[Origin, str]:
+    """What the method reads; nothing where it is broken."""
+    try:
+        return entry.load().reads
+    except BenchError:
+        return {}
+
+
 @dataclass(frozen=True)
 class Registry:
     """The methods that are installed.
@@ -120,6 +128,24 @@ class Registry:
             origins = " and ".join(entry.origin for entry in claims)
             raise BenchError(f"method '{name}' is claimed twice, by {origins}: rename or uninstall one of them.")
         return claims[0]
+
+    def reading(self, origin: Origin) -> tuple[MethodEntry, str]:
+        """The method that stands for an encoder of `origin`, and its setting that says where the encoder is.
+
+        Imports every method that can be.
+
+        Raises:
+            BenchError: if no method is for it, or several are.
+        """
+        loaded = ((entry, _reads(entry)) for entry in self.entries)
+        found = [(entry, reads[origin]) for entry, reads in loaded if origin in reads]
+        if len(found) == 1:
+            return found[0]
+        origins = " and ".join(entry.origin for entry, _ in found)
+        raise BenchError(
+            f"an encoder from {origin} can be read by {f'several methods, of {origins}' if found else 'no method'}: "
+            f"{'uninstall all but one' if found else 'install one whose class sets `reads`'}."
+        )
 
     def _unclaimed(self, entry: MethodEntry) -> MethodEntry:
         for other in self.entries:
@@ -334,4 +360,6 @@ def _complete(found: Any, entry: MethodEntry) -> type[Method[Any]]:
         raise wrong("its `Config` must be a subclass of bench.config.MethodConfig.")
     if strangers := [key for key, value in {**found.PAPER, **found.QUICK}.items() if not isinstance(value, config)]:
         raise wrong(f"its settings for {_listed(strangers)} are not a {config.__name__}.")
+    if unheard := set(found.reads.values()) - config.model_fields.keys():
+        raise wrong(f"it `reads` {_listed(unheard)}, which {config.__name__} does not have.")
     return found

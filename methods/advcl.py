@@ -7,6 +7,7 @@ norms see the whole batch (it needs two GPUs, each with statistics of its own ha
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from enum import StrEnum
 
 import torch
@@ -217,6 +218,11 @@ class AdvCL(TrainingMethod[AdvCLConfig, AdvCLState]):
         """Each step of the attacks passes four views for the one loss and one for the other, as the released code."""
         steps = self.config.attack_steps
         return Passes(forward=5 * steps + 5, backward_input=2 * steps, backward=5)
+
+    def passes_per_epoch(self) -> Passes:
+        """A step's, and a forward pass of `labels_from` for the clusters."""
+        step, encoded = self.passes(), bool(self.config.labels_from)
+        return replace(step, forward=step.forward + encoded / self.config.epochs)
 
     def encoder(self, profile: DataProfile) -> ResNetEncoder:
         """Three routes; that of the contrastive attack is scored (finetuning_advCL_SLF.py)."""

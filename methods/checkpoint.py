@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from bench.config import MethodConfig
-from bench.contract import Encoder, Method, Passes, Run, UnlabelledImages
+from bench.contract import Encoder, Method, Origin, Passes, Run, UnlabelledImages
 from bench.data.profiles import DataProfile
 from bench.errors import BenchError
 from bench.inputs import InputFile
@@ -135,7 +135,39 @@ class Checkpoint(Method[CheckpointConfig]):
     name = "checkpoint"
     summary = "released weights from a file: checkpoint[path=FILE,layout=acl]"
     Config = CheckpointConfig
+    DISPUTES = {
+        "architecture": (
+            "a stem's padding leaves no trace in a file: DeACL's weights of padding 2 load into padding 1, which its "
+            "first linear evaluation (4d98dca, adv_slf.py) and RobustSSL_Benchmark (Vanilla_Finetuning/utils.py:95-104)"
+            " judged, at the cost of 2 points of AutoAttack; here padding is the layout's, unless stated"
+        ),
+        "normalisation": (
+            "files of AMOC (src/config.py:77-89) and solo-learn (pretrain_dataloader.py:206-209) do not hold it, and "
+            "DeACL's hold CIFAR-10's on every data set (solo/models/resnet_add_normalize.py:224-225)"
+        ),
+        "route": (
+            "AMOC's option --bn_adv chooses the clean route (linear_std.py), as its variants CCC, CAC and CAA need; a "
+            "file does not say which variant it is: checkpoint[...,route=clean]"
+        ),
+        "network": (
+            "DynACL's model_encoder_k_{e}.pt holds both encoders (train_DynACL.py:261-264), whatever it is called; the "
+            "momentum encoder is taken"
+        ),
+        "silent loading": (
+            "official evaluations load with strict=False (DynACL test_LF.py, AdvCL finetuning_advCL_SLF.py, AIR "
+            "finetuning_utils.py:478-483), so that a wrong file is a random encoder; here every tensor must fit"
+        ),
+        "what it has seen": (
+            "a file does not say: ACL's saw the 5,000 images that its train_trades.py validates on, AdvCL's labels of "
+            "an encoder trained on ImageNet (pretraining_advCL.py); rows are marked as external data"
+        ),
+        "fine-tuned or not": (
+            "DynACL++ (LPAFT.py) and full fine-tuning (ACL train_trades.py) keep the names of the pre-trained network "
+            "with a single batch norm; nothing in them tells them apart, or one epoch from another"
+        ),
+    }
     trains = False
+    reads = {Origin.FILE: "path"}
 
     def passes(self) -> Passes:
         """None are made here."""

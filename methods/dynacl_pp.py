@@ -6,6 +6,7 @@ Official code: PKU-ML/DYNACL at 7d143db, the encoder of LPAFT.py that its linear
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 
 import torch
@@ -53,7 +54,7 @@ class DynACLPPConfig(TrainingConfig):
     """LPAFT.py:195-204, option --lr_head; constant."""
     learning_rate: Positive = 0.1
     """LPAFT.py:211-216."""
-    milestones: Annotated[tuple[int, ...], ScalesWithEpochs()] = (10, 20)
+    milestones: Annotated[tuple[Count, ...], ScalesWithEpochs()] = (10, 20)
     """LPAFT.py:211-216: epochs at which the rate falls to a tenth."""
     momentum: Fraction = 0.9
     """LPAFT.py:195-216."""
@@ -149,6 +150,11 @@ class DynACLPP(TrainingMethod[DynACLPPConfig, DynACLPPState]):
         """Fine-tuning alone: the attack with its clean target, two passes; clustering and probing are no steps."""
         steps = self.config.attack_steps
         return Passes(forward=1 + steps + 2, backward_input=steps, backward=2)
+
+    def passes_per_epoch(self) -> Passes:
+        """A step's, and the forward passes of clustering and of each epoch of probing, which moves the head alone."""
+        c, step = self.config, self.passes()
+        return replace(step, forward=step.forward + (1 + c.probe_epochs) / c.epochs)
 
     def encoder(self, profile: DataProfile) -> ResNetEncoder:
         """A single batch norm."""

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from bench.closure import PROJECT_SOURCES, closure
 from bench.config import MethodConfig
-from bench.contract import Encoder, Method, Passes, Run, UnlabelledImages
+from bench.contract import Encoder, Method, Origin, Passes, Run, UnlabelledImages
 from bench.data.profiles import DataProfile
 from bench.data.views import pixels_of
 from bench.errors import BenchError, StageError
@@ -147,7 +147,19 @@ class Imported(Method[ImportedConfig]):
     name = "imported"
     summary = "an encoder from Python code: imported[factory=./mine.py:encoder]"
     Config = ImportedConfig
+    DISPUTES = {
+        "normalised elsewhere": (
+            "encoders whose repository normalises while it loads images (AMOC src/config.py:77-89; solo-learn "
+            "pretrain_dataloader.py:206-209) do not do so themselves, and nothing shows it but a poor score: `factory` "
+            "must"
+        ),
+        "statistics in evaluation": (
+            "DeACL's adv_finetune.py re-estimates the running statistics of a frozen encoder; here it is judged in "
+            "eval mode, as it is"
+        ),
+    }
     trains = False
+    reads = {Origin.CODE: "factory"}
 
     def passes(self) -> Passes:
         """None are made here."""

@@ -5,7 +5,9 @@ Silent points follow DeACL, to which the paper defers (A.2.2), at pantheon5100/D
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated, Self
 
@@ -233,6 +235,12 @@ class NCP(TrainingMethod[NCPConfig, NCPState]):
         steps = self.config.attack_steps
         return Passes(forward=1 + steps + 2, backward_input=steps, backward=2)
 
+    def passes_per_epoch(self) -> Passes:
+        """A step's, and a forward pass for every clustering and for the choice of K."""
+        c, step = self.config, self.passes()
+        encoded = math.ceil(c.epochs / c.recluster_every) + (c.clusters is None)
+        return replace(step, forward=step.forward + encoded / c.epochs)
+
     def encoder(self, profile: DataProfile) -> ResNetEncoder:
         """The student f2: two routes, scored on `scored_route`."""
         c = self.config
@@ -250,7 +258,7 @@ class NCP(TrainingMethod[NCPConfig, NCPState]):
         """SGD over the student."""
         c = self.config
         return torch.optim.SGD(
-            net.f2.parameters(), lr=c.learning_rate, momentum=c.momentum, weight_decay=c.weight_decay
+            net.f2.parameters(), lr=c.learning_rate, momentum=c.momentum, weight_decay=c.weight_decay, fused=True
         )
 
     def learning_rate(self) -> WarmupCosine:

@@ -1,7 +1,7 @@
 """RCS: robustness-aware coreset selection for adversarial contrastive learning (Xu et al., NeurIPS 2023).
 
 Official code: GodXuxilie/Efficient_ACL_via_RCS at 6fc9aef, ACL_RCS/small_scale_datasets, over the ACL and the DynACL of
-that repository, which are not `acl` and `dynacl`. Its options `JS` and `ot` of the divergence are left out.
+that repository, which are not `acl` and `dynacl`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from bench.models.encoder import ResNetEncoder
 from bench.models.projectors import Head
 from bench.models.resnet import Architecture
 from bench.randomness import Randomness
+from methods.parts.divergences import jensen_shannon, min_max_divergence, optimal_transport, reversed_jensen_shannon
 from methods.parts.dual_stream import ADVERSARIAL, CLEAN
 from methods.parts.fading import Base, FadingBranch, FadingConfig, FadingMethod
 from methods.parts.losses import divergence
@@ -37,6 +38,17 @@ class Variant(StrEnum):
     RELEASE = "release"
 
 
+class Divergence(StrEnum):
+    """How far perturbed projections are from clean ones."""
+
+    KL = "kl"
+    """Kullback and Leibler's."""
+    JS = "js"
+    """Jensen and Shannon's."""
+    OT = "ot"
+    """The cost of optimal transport between the two batches."""
+
+
 Share = Annotated[float, Field(gt=0, lt=1)]
 Gradient = tuple[Tensor, ...]
 """Of theta, the linear layers of the projector: one tensor per parameter."""
@@ -47,6 +59,8 @@ class RCSConfig(FadingConfig):
 
     variant: Variant = Variant.PAPER
     """`release` differs from `paper` in the selection alone, in four ways (`FORMS`)."""
+    divergence: Divergence = Divergence.KL
+    """DynACL_RCS.py, option --CoresetLoss. With `ot` its batches have 256 images; here `batch_size` says how many."""
     select_after: EpochLength = 100
     """Epochs on all images before the first selection; DynACL_RCS.py, option --warmup."""
     select_every: EpochLength = 20
@@ -77,17 +91,6 @@ class RCSState(FadingBranch):
         return tuple(weight for name, weight in self.projector.named_parameters() if ".linear." in name)
 
 
-def min_max_divergence(first: Tensor, second: Tensor) -> Tensor:
-    """The mean of q (log q - log p) of two [B, d] whose rows are scaled to [0, 1], no distributions (RCS.py:64-80)."""
-
-    def scaled(rows: Tensor) -> Tensor:
-        smallest, largest = rows.aminmax(dim=1, keepdim=True)
-        return (rows - smallest) / (largest - smallest) + 1e-8
-
-    q, p = scaled(first), scaled(second)
-    return (q * (q.log() - p.log())).mean()
-
-
 def half_twice(x: Tensor) -> Tensor:
     """The first half of `x` [B, ...], each row twice in a row (RCS.py:213-369 drops the second half of all views)."""
     return x.repeat_interleave(2, dim=0)[: len(x)]
@@ -98,22 +101,32 @@ class Form:
     """What the variants differ in.
 
     Attributes:
-        divergence: of projections [B, d] of perturbed images from those of clean ones, a scalar.
+        divergences: of projections [B, d] of perturbed images from those of clean ones, a scalar.
         validation: the rows of the validation images that are looked at.
         steps: on what has been chosen, per choice: the release takes two (RCS.py:321-329), on one network under two
             names.
         leaking: where all images are trained on, the validation images too (DynACL_RCS.py:298, 292-311).
     """
 
-    divergence: Callable[[Tensor, Tensor], Tensor]
+    divergences: Mapping[Divergence, Callable[[Tensor, Tensor], Tensor]]
     validation: Callable[[Tensor], Tensor]
     steps: int
     leaking: frozenset[Base]
 
 
 FORMS: Mapping[Variant, Form] = {
-    Variant.PAPER: Form(divergence, lambda x: x, steps=1, leaking=frozenset()),
-    Variant.RELEASE: Form(min_max_divergence, half_twice, steps=2, leaking=frozenset({Base.DYNACL})),
+    Variant.PAPER: Form(
+        {Divergence.KL: divergence, Divergence.JS: jensen_shannon, Divergence.OT: optimal_transport},
+        validation=lambda x: x,
+        steps=1,
+        leaking=frozenset(),
+    ),
+    Variant.RELEASE: Form(
+        {Divergence.KL: min_max_divergence, Divergence.JS: reversed_jensen_shannon, Divergence.OT: optimal_transport},
+        validation=half_twice,
+        steps=2,
+        leaking=frozenset({Base.DYNACL}),
+    ),
 }
 
 
@@ -127,6 +140,9 @@ class RCS(FadingMethod[RCSConfig, RCSState]):
         "variant": (
             "RCS.py:64-80 scales features to [0, 1] where the paper takes softmax, 213-369 sees the first half of the "
             "validation images twice and moves theta twice per choice"
+        ),
+        "divergence": (
+            "with `js` RCS.py:69-74 exchanges the arguments, KL(m || p) for KL(p || m); so does `variant = release`"
         ),
         "leaking validation": "DynACL_RCS.py:298 trains on the validation images, ACL_RCS.py does not",
         "STL-10's stem": "pre-trained with 3x3, fine-tuned with 7x7 (RCS.py's models), which cannot be loaded",
@@ -279,9 +295,14 @@ class RCS(FadingMethod[RCSConfig, RCSState]):
         rows = torch.arange(self.held_in(len(images)), len(images), device=images.pixels.device)
         return take(images, FORMS[self.config.variant].validation(rows), randomness, epoch, choice)
 
+    @property
+    def measure(self) -> Callable[[Tensor, Tensor], Tensor]:
+        """D, of two [B, d]: a scalar."""
+        return FORMS[self.config.variant].divergences[self.config.divergence]
+
     def validation_gradient(self, trial: RCSState, batch: Batch) -> Gradient:
         """d D / d theta, of the divergence D of perturbed from clean projections under an attack that raises it."""
-        c, x, measure = self.config, batch.pixels, FORMS[self.config.variant].divergence
+        c, x, measure = self.config, batch.pixels, self.measure
         step_size = c.step_fraction * c.eps * c.attack_steps / c.validation_steps
         attack = LinfPGD(eps=c.eps, steps=c.validation_steps, step_size=step_size)
         start = uniform_start(x, c.eps, batch.generator("validation attack"), clip=False)

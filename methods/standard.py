@@ -34,7 +34,9 @@ class Standard(Supervised[StandardConfig]):
     summary = "standard training on labels: undefended"
     Config = StandardConfig
     PAPER = {"cifar10": StandardConfig(), "cifar100": StandardConfig()}
-    # PGD-AT's schedule, so that the two differ in the attack alone.
+    # PGD-AT's schedule, so that the two differ in the attack alone; chosen on the held-out slice
+    # (tests/studies/held_out.py --protocol own-1, three seeds) against 10 and 40 epochs and a rate of .03: 99.4 % of
+    # clean images are right, as after 40 epochs, where the others have 97.2 to 99.0 %.
     QUICK = {"digits": StandardConfig(**DIGITS)}
 
     def passes(self) -> Passes:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.contract import Origin
 from bench.data.profiles import PROFILES
 from bench.errors import BenchError
 from bench.registry import Registry, resolve
@@ -231,6 +232,40 @@ class TestErrorsOfLoading:
         declare(tmp_path, delta=value)
         with pytest.raises(BenchError, match=r"No module named 'no_such_module'|has no class 'Missing'"):
             discover(package).find("delta").load()
+
+
+def reader(name: str, cls: str, origin: str, setting: str) -> str:
+    """A method that stands for an encoder which is there already."""
+    declared = f"    reads = {{Origin.{origin}: '{setting}'}}\n    trains = False\n"
+    return "\nfrom bench.contract import Origin\n" + method(name, cls).replace("    Config", declared + "    Config")
+
+
+class TestReading:
+    """`bench evaluate` knows no method by its name."""
+
+    def test_a_method_says_what_it_reads_and_by_which_setting(self, package: str, write: Write) -> None:
+        write(f"{package}/beta.py", reader("beta", "Beta", "FILE", "grid"))
+        write(f"{package}/gamma.py", reader("gamma", "Gamma", "CODE", "temperature"))
+        write(f"{package}/delta.py", "def broken(:\n")
+        registry = discover(package)
+        found = {origin: registry.reading(origin) for origin in Origin}
+        assert {origin: (entry.name, setting) for origin, (entry, setting) in found.items()} == {
+            Origin.FILE: ("beta", "grid"),
+            Origin.CODE: ("gamma", "temperature"),
+        }
+
+    def test_none_or_several_is_an_error(self, package: str, write: Write) -> None:
+        with pytest.raises(BenchError, match=r"a Python function can be read by no method: install one"):
+            discover(package).reading(Origin.CODE)
+        for name in ("beta", "gamma"):
+            write(f"{package}/{name}.py", reader(name, name.title(), "FILE", "grid"))
+        with pytest.raises(BenchError, match=r"several methods, of .*beta.py and .*gamma.py: uninstall all but one"):
+            discover(package).reading(Origin.FILE)
+
+    def test_the_setting_must_be_there(self, package: str, write: Write) -> None:
+        file = write("mine.py", reader("mine", "Mine", "FILE", "place"))
+        with pytest.raises(BenchError, match=r"it `reads` place, which Settings does not have"):
+            discover(package).find(str(file)).load()
 
 
 class TestSettings:

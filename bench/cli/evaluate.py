@@ -6,14 +6,16 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bench.cli.options import takes_flags
 
-FROM_FILE, FROM_CODE = "checkpoint", "imported"
-"""The methods that stand for an encoder from a file, and from Python code."""
+if TYPE_CHECKING:
+    from bench.contract import Origin
+
 SEEDS, SCHEDULE = "1", "paper"
 """Unless named: an encoder is one, and nothing here shortens what it was trained for."""
 
@@ -36,8 +38,9 @@ _WEIGHTS = frozenset({".safetensors", ".pt", ".pth", ".pkl", ".ckpt", ".tar", ".
 
 
 @takes_flags(
-    "datasets", "protocols", "seeds", "schedule", "limit", "device", "gpus", "jobs", "threads", "out", "data_dir",
-    "checkpoint_every", "rerun",
+    "datasets", "protocols", "attacks", "norm", "eps", "steps", "seeds", "head_seeds", "attack_seeds", "schedule",
+    "limit", "device", "gpus", "jobs",
+    "threads", "out", "data_dir", "checkpoint_every", "rerun",
 )  # fmt: skip
 def evaluate(
     flags: Mapping[str, Any],
@@ -46,7 +49,8 @@ def evaluate(
         str, typer.Argument(metavar="ENCODER", help="FILE of weights, module:function, ./file.py:function, or a CELL.")
     ],
     layout: Annotated[
-        str | None, typer.Option(metavar="NAME", help="A file's layout; bench list methods checkpoint shows them.")
+        str | None,
+        typer.Option(metavar="NAME", help="A file's layout, where it does not say it itself; a wrong one lists all."),
     ] = None,
     options: Annotated[
         str | None, typer.Option(metavar="KEY=VALUE,...", help="What a file's layout leaves open: route=clean, ...")
@@ -68,28 +72,36 @@ def evaluate(
 def _settings(layout: str | None, options: str | None) -> dict[str, Any]:
     from bench.grammar import parse_spec
 
-    given = dict(parse_spec(f"{FROM_FILE}[{options}]").options) if options else {}
+    given = dict(parse_spec(f"options[{options}]").options) if options else {}
     return {**({"layout": layout} if layout else {}), **given}
 
 
 @contextmanager
 def _method(text: str, settings: Mapping[str, Any], out: Path) -> Iterator[str]:
     """The method that stands for an encoder, as `--methods` takes it."""
+    from bench.contract import Origin
     from bench.errors import BenchError
-    from bench.grammar import Spec
 
     if Path(text).suffix in _WEIGHTS or Path(text).is_file():
-        yield Spec(FROM_FILE, {"path": text, **settings}).text
+        yield _standing_for(Origin.FILE, text, settings)
         return
     if settings:
         raise BenchError(
             f"{' and '.join(settings)} say how to read a file of weights, and '{text}' is none: leave them out."
         )
     if _CODE.fullmatch(text):
-        yield Spec(FROM_CODE, {"factory": text}).text
+        yield _standing_for(Origin.CODE, text)
         return
     with _exported(text, out) as file:
-        yield Spec(FROM_FILE, {"path": str(file)}).text
+        yield _standing_for(Origin.FILE, str(file))
+
+
+def _standing_for(origin: Origin, place: str, settings: Mapping[str, Any] = MappingProxyType({})) -> str:
+    from bench.grammar import Spec
+    from bench.registry import Registry
+
+    entry, setting = Registry.discover().reading(origin)
+    return Spec(entry.name, {setting: place, **settings}).text
 
 
 @contextmanager

@@ -11,8 +11,7 @@ from bench.plan import Plan, Stage
 class Agenda:
     """The stages of a plan that are still to be done, heaviest chain first.
 
-    A stage that is in the store is not done again, nor is what only such stages need. Where there are no cells, all
-    stages are wanted for their own sake.
+    A stage that is in the store is not done again, nor is what only such stages need.
     """
 
     def __init__(self, plan: Plan, has: Callable[[str], bool]) -> None:
@@ -23,7 +22,7 @@ class Agenda:
 
     def _needed(self, has: Callable[[str], bool]) -> set[str]:
         needed: set[str] = set()
-        waiting = [key for cell in self.plan.cells for key in cell.stages] or list(self.plan.stages)
+        waiting = [key for cell in self.plan.cells for key in cell.stages]
         while waiting:
             key = waiting.pop()
             if key not in needed and not has(key):

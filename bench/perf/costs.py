@@ -1,4 +1,4 @@
-"""What methods declare that a step costs, for every data set that they have settings for."""
+"""What methods declare that a step and an epoch cost, for every data set that they have settings for."""
 
 from __future__ import annotations
 
@@ -12,28 +12,33 @@ from bench.sweep import Schedule
 
 @dataclass(frozen=True)
 class Cost:
-    """The declared passes per image and step; None where the method does not say.
+    """The declared passes of the encoder; None where the method does not say.
 
     Attributes:
         method, dataset, schedule: whose settings.
-        passes: of the encoder.
+        passes: per image of a batch and step.
+        per_epoch: per pre-training image and epoch, on average over the run. Unlike a step's where epochs leave images
+            out, or the encoder is passed between steps.
     """
 
     method: str
     dataset: str
     schedule: Schedule
     passes: Passes | None
+    per_epoch: Passes | None
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """As a table shows it: forward, backward to the input, full backward, total."""
-        found = self.passes
-        counts = (found.forward, found.backward_input, found.backward, found.total) if found else ("?",) * 4
-        return self.method, self.dataset, self.schedule, *(str(n) if found is None else f"{n:g}" for n in counts)
+        """As a table shows it: forward, backward to the input, full backward, total; and the total of an epoch."""
+        step = self.passes
+        counts = (step.forward, step.backward_input, step.backward, step.total) if step else (None,) * 4
+        epoch = self.per_epoch.total if self.per_epoch else None
+        return self.method, self.dataset, self.schedule, *("?" if n is None else f"{n:g}" for n in (*counts, epoch))
 
 
 def costs(method: type[Method[Any]]) -> Iterator[Cost]:
     """One per data set of its settings, paper's first."""
     for schedule, table in ((Schedule.PAPER, method.PAPER), (Schedule.QUICK, method.QUICK)):
         for dataset, config in table.items():
-            yield Cost(method.name, dataset, schedule, method(config).passes())
+            made = method(config)
+            yield Cost(method.name, dataset, schedule, made.passes(), made.passes_per_epoch())

@@ -1,4 +1,4 @@
-"""The cheats by the gates that catch them, as a Markdown table: `python tests/cheats [--dear]`."""
+"""The cheats by the gates that catch them, as a Markdown table: `python tests/cheats [--gates G2,O5]`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from survey import (
 )
 
 from bench.attacks import evaluate
-from bench.gates.table import GATES
+from bench.gates.table import chosen as chosen_gates
 from bench.gates.verdicts import Verdict
 from bench.schema import Status
 from bench.store import Store
@@ -41,7 +41,7 @@ UNSEEN = (
 )
 
 
-def surveyed(out: Path, protocol: str, methods: Sequence[str], *, dear: bool) -> dict[str, Sight]:
+def surveyed(out: Path, protocol: str, methods: Sequence[str], gates: Sequence[str]) -> dict[str, Sight]:
     """All that can be run together, and then the one that would spoil the others, each with its gates."""
     together = dict.fromkeys([HONEST, *methods, *CAUGHT, *REFUSED, *CAUGHT_BY_AUDIT])
     del together[TAMPERING]
@@ -49,15 +49,16 @@ def surveyed(out: Path, protocol: str, methods: Sequence[str], *, dear: bool) ->
     for names in (together, [TAMPERING]):
         with patch.object(evaluate, "ascend_in", evaluate.ascend_in):
             for name, sight in sights(run(sweep_of(names, out, protocol)), store).items():
-                found[name] = with_audit(store, sight) if dear else sight
+                found[name] = with_audit(store, sight, gates)
     return found
 
 
-def with_audit(store: Store, sight: Sight) -> Sight:
+def with_audit(store: Store, sight: Sight, gates: Sequence[str]) -> Sight:
     """With what `bench audit` says, where there is something to audit."""
     if sight.row["status"] != Status.OK:
         return sight
-    return replace(sight, results={result.gate: result for result in audited(store, sight.row, tuple(GATES))})
+    more = {result.gate: result for result in audited(store, sight.row, tuple(gates))}
+    return replace(sight, results={**sight.results, **more})
 
 
 def table(found: Mapping[str, Sight], out: Path) -> Table:
@@ -89,11 +90,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--protocol", default="slf-1", help="by which they are scored")
     parser.add_argument("--methods", default="", help="honest ones of this project to go with them, comma-separated")
-    parser.add_argument("--dear", action="store_true", help="the gates of `bench audit`, too")
-    chosen = parser.parse_args()
+    parser.add_argument("--gates", default="", help="those of `bench audit`, too, comma-separated, or `all`")
+    asked = parser.parse_args()
     with TemporaryDirectory() as folder:
-        methods = [name for name in chosen.methods.split(",") if name]
-        found = surveyed(Path(folder) / "runs", chosen.protocol, methods, dear=chosen.dear)
+        methods = [name for name in asked.methods.split(",") if name]
+        gates = chosen_gates(None if asked.gates == "all" else asked.gates) if asked.gates else ()
+        found = surveyed(Path(folder) / "runs", asked.protocol, methods, gates)
         print("\n".join([*markdown(table(found, Path(folder) / "seeds")), "", UNSEEN]))
 
 

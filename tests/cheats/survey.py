@@ -59,6 +59,8 @@ REFUSED: Mapping[str, str] = {
 """Those that fail, and a word of the reason."""
 CHECKED: Mapping[str, str] = {"twice": "one-normalisation", "wide": "attack-budget", "label-reader": "no-label"}
 """Those whose training breaks a promise, and the check of `bench check` that is meant for each."""
+PREVENTED = ("file-order", "positions", "stale")
+"""Those that come to nothing, or are seen by the store, for reasons of their own."""
 
 
 def plugin(name: str) -> str:

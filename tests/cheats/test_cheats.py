@@ -17,18 +17,22 @@ from torch import Tensor
 from bench.attacks import evaluate
 from bench.data.loading import data_set
 from bench.errors import BenchError
+from bench.gates.table import GATES
 from bench.gates.verdicts import Verdict
 from bench.plan import DataRef, Plan, StageKind
 from bench.planning import plan_of
 from bench.registry import Registry
+from bench.scan import method_classes
 from bench.store import Store
 from tests.cheats.survey import (
     CAUGHT,
     CAUGHT_BY_AUDIT,
     CHECKED,
     DATA,
+    FOLDER,
     HONEST,
     ONE_SEED,
+    PREVENTED,
     REFUSED,
     TAMPERING,
     Sight,
@@ -82,6 +86,12 @@ def png(pixels: Tensor) -> bytes:
 
 def error_of(sight: Sight) -> str:
     return str(sight.row["error"])
+
+
+def test_each_cheat_has_something_that_is_meant_for_it() -> None:
+    files = {method.name for file in FOLDER.glob("*.py") for method in method_classes(file) if method.cls == "Cheat"}
+    assert files == {*CAUGHT, *CAUGHT_BY_AUDIT, *REFUSED, *CHECKED, *PREVENTED, ONE_SEED}
+    assert set(CAUGHT.values()) | set(CAUGHT_BY_AUDIT.values()) <= set(GATES)
 
 
 class TestEveryEvaluation:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -23,10 +23,11 @@ from bench.models.encoder import ResNetEncoder
 from bench.models.projectors import Head
 from bench.models.resnet import Architecture
 from methods.parts import dual_stream
+from methods.parts.divergences import jensen_shannon, min_max_divergence, optimal_transport, reversed_jensen_shannon
 from methods.parts.dual_stream import ADVERSARIAL, CLEAN
 from methods.parts.fading import Base
 from methods.parts.losses import divergence
-from methods.rcs import RCS, RCSConfig, RCSState, Variant, half_twice, min_max_divergence, summary
+from methods.rcs import RCS, Divergence, RCSConfig, RCSState, Variant, half_twice, summary
 
 ROUTES = {"0": CLEAN, "1": ADVERSARIAL}
 PAPER = RCS(RCSConfig())
@@ -107,17 +108,6 @@ class GoldenRCS(RCS):
 class TestGolden:
     """Official functions of RCS.py, in float64."""
 
-    @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-5)])
-    def test_the_divergence_as_released(self, dtype: torch.dtype, tolerance: float, golden: Golden) -> None:
-        """RCS.py:64-80."""
-        first, second = (golden[f"div_{name}"].to(dtype).requires_grad_() for name in ("first", "second"))
-        value = min_max_divergence(first, second)
-        assert value.item() == pytest.approx(golden["kl_loss"].item(), abs=tolerance)
-        if dtype is torch.float64:  # Slopes of 1e8 at the smallest entries, scaled to 1e-8, have to cancel.
-            slopes = torch.autograd.grad(value, [first, second])
-            for slope, name in zip(slopes, ("first", "second"), strict=True):
-                torch.testing.assert_close(slope, golden[f"kl_grad_{name}"], rtol=0, atol=1e-9)
-
     def test_the_attack_on_training_views(self, golden: Golden, monkeypatch: pytest.MonkeyPatch) -> None:
         """`PGD_contrastive`, RCS.py:128-161."""
         start = views_apart(golden["ctrpgd_delta_start"])
@@ -125,16 +115,19 @@ class TestGolden:
         found = PAPER.perturb(golden_net(golden, 0), views_apart(golden["atk_x"]), batch_of(seen()))
         torch.testing.assert_close(found, views_apart(golden["ctrpgd_result_5step"]), rtol=0, atol=1e-9)
 
-    def test_the_attack_on_validation_images(self, golden: Golden, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize("divergence", [Divergence.KL, Divergence.JS])
+    def test_the_attack_on_validation_images(
+        self, divergence: Divergence, golden: Golden, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """`PGD`, RCS.py:90-125: three steps of (10/255)/3."""
         perturbed: list[Tensor] = []
         ascend = methods.rcs.ascend
         monkeypatch.setattr(methods.rcs, "ascend", lambda *args: perturbed.append(ascend(*args)) or perturbed[-1])
         monkeypatch.setattr(methods.rcs, "uniform_start", lambda *_, **__: golden["valpgd_start"])
-        method = RCS(RCSConfig(variant=Variant.RELEASE))
+        method = RCS(RCSConfig(variant=Variant.RELEASE, divergence=divergence))
         batch = Batch(golden["atk_x"], torch.arange(6), run_of(method).randomness, 0, 0)
         method.validation_gradient(golden_net(golden, 0).eval(), batch)
-        torch.testing.assert_close(perturbed[0], golden["valpgd_KL_result_3step"], rtol=0, atol=1e-9)
+        torch.testing.assert_close(perturbed[0], golden[f"valpgd_{divergence.upper()}_result_3step"], rtol=0, atol=1e-9)
 
     def test_a_whole_selection(self, golden: Golden, monkeypatch: pytest.MonkeyPatch) -> None:
         """`update_subset_indice`, RCS.py:213-369: batches, their order, and the gain of each."""
@@ -312,13 +305,41 @@ class TestSearch:
         assert values[0] < values[1] < values[2]
         assert all(part.abs().max() > 0 for part in found)
 
-    def test_the_divergence_is_that_of_perturbed_from_clean_softmaxes(self) -> None:
+    def test_kl_is_that_of_perturbed_from_clean_softmaxes(self) -> None:
         """KL(softmax z~ || softmax z), summed naively in float64."""
         z_adv, z = torch.randn(2, 5, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
         q, p = z_adv.softmax(dim=1).tolist(), z.softmax(dim=1).tolist()
         expected = sum(q[i][k] * math.log(q[i][k] / p[i][k]) for i in range(5) for k in range(7)) / 5
-        measure = methods.rcs.FORMS[Variant.PAPER].divergence
-        assert measure(z_adv, z).item() == pytest.approx(expected, abs=1e-12)
+        assert PAPER.measure(z_adv, z).item() == pytest.approx(expected, abs=1e-12)
+
+    @pytest.mark.parametrize(
+        ("variant", "divergence", "measure"),
+        [
+            (Variant.PAPER, Divergence.JS, jensen_shannon),
+            (Variant.PAPER, Divergence.OT, optimal_transport),
+            (Variant.RELEASE, Divergence.KL, min_max_divergence),
+            (Variant.RELEASE, Divergence.JS, reversed_jensen_shannon),
+            (Variant.RELEASE, Divergence.OT, optimal_transport),
+        ],
+    )
+    def test_which_divergence_an_option_names(
+        self, variant: Variant, divergence: Divergence, measure: Callable[[Tensor, Tensor], Tensor]
+    ) -> None:
+        assert RCS(RCSConfig(variant=variant, divergence=divergence)).measure is measure
+
+    def test_what_is_chosen_depends_on_the_divergence(self) -> None:
+        """The gains of the first choice, whose attack, too, raises that divergence."""
+
+        def gains(divergence: Divergence) -> list[float]:
+            facts: list[Mapping[str, Any]] = []
+            method = rcs(divergence=divergence, validation_share=0.1, **SELECTING)
+            method.select(built(method), seen(), run_of(method, record=facts.append), 1)
+            found: list[float] = facts[0]["coreset_gains"]
+            return found
+
+        first = {gains(divergence)[0] for divergence in Divergence}
+        assert len(first) == len(Divergence)
+        assert all(math.isfinite(gain) and gain != 0 for gain in first)
 
 
 class TestTraining:
@@ -382,7 +403,14 @@ class TestBadInput:
         rcs().check(40)
 
     @pytest.mark.parametrize(
-        "setting", [{"fraction": 0}, {"fraction": 1.5}, {"validation_share": 1.0}, {"variant": "original"}]
+        "setting",
+        [
+            {"fraction": 0},
+            {"fraction": 1.5},
+            {"validation_share": 1.0},
+            {"variant": "original"},
+            {"divergence": "wasserstein"},
+        ],
     )
     def test_settings_out_of_range(self, setting: dict[str, Any]) -> None:
         with pytest.raises(ValidationError, match=next(iter(setting))):

@@ -13,9 +13,10 @@ from tests.cli.runner import invoke
 @pytest.mark.parametrize("name", [entry.name for entry in Registry.discover().entries])
 def test_every_settings_entry_has_its_declared_passes(name: str) -> None:
     method = Registry.discover().find(name).load()
-    declared = {(data, Schedule.PAPER): method(config).passes() for data, config in method.PAPER.items()}
-    declared |= {(data, Schedule.QUICK): method(config).passes() for data, config in method.QUICK.items()}
-    assert {(cost.dataset, cost.schedule): cost.passes for cost in costs(method)} == declared
+    made = {(data, Schedule.PAPER): method(config) for data, config in method.PAPER.items()}
+    made |= {(data, Schedule.QUICK): method(config) for data, config in method.QUICK.items()}
+    declared = {place: (one.passes(), one.passes_per_epoch()) for place, one in made.items()}
+    assert {(cost.dataset, cost.schedule): (cost.passes, cost.per_epoch) for cost in costs(method)} == declared
 
 
 def test_the_command_prints_them() -> None:
@@ -30,7 +31,7 @@ def test_the_command_prints_them() -> None:
 def test_one_method_alone() -> None:
     code, text, _ = invoke("list", "methods", "ncp", "--costs")
     assert code == 0
-    assert ["ncp", "digits", "quick", "8", "5", "2", "17"] in [line.split() for line in text.splitlines()]
+    assert ["ncp", "digits", "quick", "8", "5", "2", "17", "18.0625"] in [line.split() for line in text.splitlines()]
     assert "simclr" not in text
 
 
