@@ -5,7 +5,7 @@ from __future__ import annotations
 import nox
 
 nox.options.default_venv_backend = "uv|virtualenv"
-nox.options.sessions = ["lint", "types", "tests"]
+nox.options.sessions = ["lint", "types", "tests", "regress"]
 nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_missing_interpreters = True
 
@@ -40,6 +40,20 @@ def tests(session: nox.Session) -> None:
     """Every check of behaviour; `nox -s tests -- -k views` runs some of them."""
     install(session)
     session.run("pytest", "-n", "2", *session.posargs, env=ONE_THREAD)
+
+
+@nox.session
+def regress(session: nox.Session) -> None:
+    """Whether the code still gives the numbers that it gave: the short sweep of results/reference, run again."""
+    install(session)
+    session.run("bench", "regress", *session.posargs)
+
+
+@nox.session
+def drift(session: nox.Session) -> None:
+    """Study: `bench regress` catches three planted regressions, in two contexts each, and passes ten honest repeats."""
+    install(session)
+    session.run("python", "tests/studies/drift.py")
 
 
 @nox.session

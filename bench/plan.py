@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -152,6 +152,12 @@ class Seeds:
     head: int
     attack: int
 
+    @property
+    def text(self) -> str:
+        """For names: `0` where one seed sets all, else `0,head3,attack1`."""
+        shared = self.pretrain == self.head == self.attack
+        return f"{self.pretrain}" if shared else f"{self.pretrain},head{self.head},attack{self.attack}"
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -200,7 +206,7 @@ class Cell:
     @property
     def name(self) -> str:
         """How `bench why` and logs call it."""
-        return f"{self.label}/{self.data.source}/{self.protocol}/seed{self.seeds.pretrain}"
+        return f"{self.label}/{self.data.source}/{self.protocol}/seed{self.seeds.text}"
 
 
 @dataclass(frozen=True)
@@ -209,6 +215,16 @@ class Plan:
 
     cells: tuple[Cell, ...]
     stages: Mapping[str, Stage]
+
+    @classmethod
+    def joined(cls, plans: Iterable[Plan]) -> Plan:
+        """The cells of several plans, and each of their stages once."""
+        cells: dict[str, Cell] = {}
+        stages: dict[str, Stage] = {}
+        for plan in plans:
+            cells |= {cell.key: cell for cell in plan.cells}
+            stages |= {key: stage for key, stage in plan.stages.items() if key not in stages}
+        return cls(tuple(cells.values()), stages)
 
     def needs(self, key: str) -> Iterator[str]:
         """Keys of all stages that the stage `key` rests on, itself last, each once."""

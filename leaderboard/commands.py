@@ -33,6 +33,7 @@ def table(
     datasets: Annotated[str | None, typer.Option(metavar="LIST", help="Only these data sets.")] = None,
     protocols: Annotated[str | None, typer.Option(metavar="LIST", help="Only these protocols.")] = None,
     schedule: Annotated[str | None, typer.Option(metavar="NAME", help="quick, short or paper alone.")] = None,
+    claims: Annotated[bool, typer.Option("--claims", help="Published numbers beside them, with verdicts.")] = False,
     fragment: Annotated[bool, typer.Option("--fragment", help="LaTeX: only the table environments.")] = False,
 ) -> None:
     """Print finished results as a table: mean ± sd over seeds, tested, best in bold."""
@@ -40,12 +41,14 @@ def table(
     if fragment and form is not Format.LATEX:
         raise BenchError(f"--fragment is an option of LaTeX, not of {form}: add --format latex, or leave it out.")
     from leaderboard import tables
+    from leaderboard.claims_verdicts import Record
     from leaderboard.rows import Selection, load
 
     selection = Selection.parse(methods, datasets, protocols, schedule)
     options = {"--out": out, "--methods": methods, "--datasets": datasets, "--protocols": protocols}
     command = _command({**options, "--schedule": schedule, "--layout": arrangement, "--format": form})
-    found = tables.build(load(out, selection), arrangement, selection.methods, command)
+    command, published = (f"{command} --claims", Record.shipped()) if claims else (command, None)
+    found = tables.build(load(out, selection), arrangement, selection.methods, command, published)
     _print(found, form, fragment)
 
 

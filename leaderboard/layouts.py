@@ -14,6 +14,14 @@ class Layout(StrEnum):
     """Methods against protocols x (SA, RA, AA), side by side; one table per data set."""
 
 
+class ClaimsFormat(StrEnum):
+    """How claims are written."""
+
+    TERMINAL = "terminal"
+    CSV = "csv"
+    JSON = "json"
+
+
 class Format(StrEnum):
     """How a table is written."""
 
@@ -21,3 +29,10 @@ class Format(StrEnum):
     MARKDOWN = "markdown"
     LATEX = "latex"
     CSV = "csv"
+
+
+class CompareFormat(StrEnum):
+    """How a comparison is written."""
+
+    TERMINAL = "terminal"
+    JSON = "json"

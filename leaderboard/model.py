@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from leaderboard.claims_verdicts import Entry
 from leaderboard.rows import Setting
 from leaderboard.statistics import Column, Comparison
 
@@ -123,6 +124,21 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Claimed:
+    """A published number beside a cell.
+
+    Attributes:
+        label: of the method.
+        key: of the column.
+        entry: the claim and the verdict.
+    """
+
+    label: str
+    key: Key
+    entry: Entry
+
+
+@dataclass(frozen=True)
 class Provenance:
     """Where a table's numbers come from.
 
@@ -154,6 +170,7 @@ class Table:
         tests: the comparisons behind the marks, by column.
         notes: sentences that belong below it.
         provenance: where its numbers come from.
+        claims: published numbers beside its cells, where they were asked for.
     """
 
     title: str
@@ -163,6 +180,7 @@ class Table:
     tests: tuple[Column[Key], ...]
     notes: tuple[str, ...]
     provenance: Provenance
+    claims: tuple[Claimed, ...] = ()
 
     @property
     def keys(self) -> tuple[Key, ...]:
@@ -179,10 +197,14 @@ class Table:
     @property
     def comparisons(self) -> Iterator[tuple[str, Comparison]]:
         """Every comparison, with the name of its column."""
-        titles = {key: group.title for group in self.groups for key in group.keys}
         for column in self.tests:
             for comparison in column.comparisons:
-                yield f"{titles[column.key]} {MEASURES[column.key.metric].heading}", comparison
+                yield self.name_of(column.key), comparison
+
+    def name_of(self, key: Key) -> str:
+        """A column's name: `CIFAR-10 AA`."""
+        [title] = {group.title for group in self.groups if key in group.keys}
+        return f"{title} {MEASURES[key.metric].heading}"
 
 
 def _letters(index: int) -> str:

@@ -15,8 +15,10 @@ from rich.measure import Measurement
 from rich.table import Table as Grid
 from rich.text import Text
 
+from leaderboard import claims_report
+from leaderboard.claims_verdicts import Entry
 from leaderboard.layouts import Format
-from leaderboard.model import MEASURES, Cell, Group, Key, Line, Mark, State, Table
+from leaderboard.model import MEASURES, Cell, Claimed, Group, Key, Line, Mark, State, Table
 from leaderboard.statistics import Comparison, smallest_detectable
 
 BOLD = frozenset({Mark.BEST, Mark.TIED})
@@ -57,6 +59,15 @@ def test_texts(column: str, comparison: Comparison) -> tuple[str, ...]:
     )
 
 
+CLAIM_HEADINGS = ("column", "method", *claims_report.HEADINGS)
+CLAIMS_TITLE = "Published numbers"
+
+
+def claim_texts(table: Table, claimed: Claimed) -> tuple[str, ...]:
+    """A published number under `CLAIM_HEADINGS`."""
+    return (table.name_of(claimed.key), claimed.label, *claims_report.entry_texts(claimed.entry))
+
+
 def _letters(table: Table, footnotes: Iterable[str]) -> str:
     return ",".join(table.footnotes[text] for text in footnotes)
 
@@ -78,6 +89,9 @@ def _terminal_parts(table: Table, styled: bool) -> Iterator[RenderableType]:
     if any(True for _ in table.comparisons):
         yield Text("paired t-tests by seed", style="bold")
         yield _terminal_tests(table)
+    if table.claims:
+        yield Text(CLAIMS_TITLE.lower(), style="bold")
+        yield _terminal_claims(table)
     yield from (Text(note, style="dim") for note in table.notes)
     yield Text(table.provenance.text + "\n", style="dim")
 
@@ -139,6 +153,16 @@ def _terminal_tests(table: Table) -> RenderableType:
     return grid
 
 
+def _terminal_claims(table: Table) -> RenderableType:
+    grid = _terminal_grid()
+    for heading in CLAIM_HEADINGS:
+        number = heading in claims_report.NUMBERS
+        grid.add_column(heading, justify="right" if number else "left", overflow="fold", no_wrap=number)
+    for claimed in table.claims:
+        grid.add_row(*(Text(text) for text in claim_texts(table, claimed)))
+    return grid
+
+
 # Markdown
 
 
@@ -159,6 +183,10 @@ def _markdown_lines(table: Table) -> Iterator[str]:
     if tests:
         yield "\nPaired t-tests by seed:\n"
         yield from _markdown_grid([TEST_HEADINGS, *tests], left=TEST_NAMES)
+    claims = [tuple(_md(text) for text in claim_texts(table, claimed)) for claimed in table.claims]
+    if claims:
+        yield f"\n{CLAIMS_TITLE}:\n"
+        yield from _markdown_grid([CLAIM_HEADINGS, *claims], left=TEST_NAMES)
     yield ""
     yield from (f"- {_md(note)}" for note in table.notes)
     yield f"\n<!-- {table.provenance.text.replace('-->', '-- >')} -->\n"
@@ -248,6 +276,25 @@ def _latex_floats(table: Table) -> Iterator[str]:
         head = " & ".join(_tex(heading) for heading in TEST_HEADINGS)
         columns = "l" * TEST_NAMES + "r" * (len(TEST_HEADINGS) - TEST_NAMES)
         yield _latex_float([], f"Paired t-tests by seed: {_tex(table.title)}", _tabular(columns, [head], rows), [])
+    if table.claims:
+        caption = f"{CLAIMS_TITLE}: {_tex(table.title)}"
+        yield _latex_float([], caption, _latex_claims(table), [])
+
+
+_CLAIM_WIDTHS: Mapping[str, str] = {"by": "p{2.0cm}", "verdict": "p{2.9cm}"}  # Prose, which is broken into lines.
+
+
+def _latex_claims(table: Table) -> str:
+    def align(heading: str) -> str:
+        return "r" if heading in claims_report.NUMBERS else _CLAIM_WIDTHS.get(heading, "l")
+
+    def cell(heading: str, text: str) -> str:
+        return (r"\raggedright " if heading in _CLAIM_WIDTHS else "") + _tex_cell(text)
+
+    head = " & ".join(_tex(heading) for heading in CLAIM_HEADINGS)
+    lines = (zip(CLAIM_HEADINGS, claim_texts(table, claimed), strict=True) for claimed in table.claims)
+    rows = [tuple(cell(*words) for words in line) for line in lines]
+    return _tabular("".join(map(align, CLAIM_HEADINGS)), [head], rows)
 
 
 def _latex_float(comments: Sequence[str], caption: str, tabular: str, notes: Sequence[str]) -> str:
@@ -330,6 +377,7 @@ class _Entry:
     line: Line
     key: Key
     cell: Cell
+    claim: Entry | None = None
 
     @property
     def comparison(self) -> Comparison | None:
@@ -339,16 +387,25 @@ class _Entry:
 
 
 def csv_text(tables: Sequence[Table]) -> str:
-    """One line per method and column: the numbers in full precision, the test against the best, the footnotes."""
+    """One line per method and column: the numbers in full precision, the test against the best, the footnotes.
+
+    With published numbers there is a line for each of a cell.
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
-    for table in tables:
-        for line in table.lines:
-            for key, cell in zip(table.keys, line.cells, strict=True):
-                entry = _Entry(table, line, key, cell)
-                writer.writerow([_plain(read(entry)) for read in CSV_COLUMNS.values()])
+    columns = {**CSV_COLUMNS, **(CSV_CLAIM_COLUMNS if any(table.claims for table in tables) else {})}
+    writer.writerow(columns)
+    for entry in (entry for table in tables for entry in _entries(table)):
+        writer.writerow([_plain(read(entry)) for read in columns.values()])
     return out.getvalue()
+
+
+def _entries(table: Table) -> Iterator[_Entry]:
+    for line in table.lines:
+        for key, cell in zip(table.keys, line.cells, strict=True):
+            claims = [claimed.entry for claimed in table.claims if (claimed.label, claimed.key) == (line.label, key)]
+            beside: list[Entry | None] = [*claims] or [None]
+            yield from (_Entry(table, line, key, cell, claim) for claim in beside)
 
 
 def _plain(value: object) -> object:
@@ -398,6 +455,20 @@ CSV_COLUMNS: Mapping[str, Callable[[_Entry], object]] = {
     "correlation": _of_test("correlation"),
     "footnotes": _footnotes,
     "rows_hash": lambda entry: entry.table.provenance.rows_hash,
+}
+
+
+def _of_claim(read: Callable[[Entry], object]) -> Callable[[_Entry], object]:
+    """What is read of the entry's published number, where there is one."""
+    return lambda entry: read(entry.claim) if entry.claim else None
+
+
+CSV_CLAIM_COLUMNS: Mapping[str, Callable[[_Entry], object]] = {
+    "published": _of_claim(lambda entry: entry.claim.value),
+    "published_by": _of_claim(lambda entry: f"{entry.claim.paper}, {entry.claim.table}"),
+    "difference": _of_claim(lambda entry: entry.verdict.difference),
+    "margin": _of_claim(lambda entry: entry.verdict.margin),
+    "verdict": _of_claim(lambda entry: entry.verdict.text),
 }
 
 TEXT: Mapping[Format, Callable[[Sequence[Table]], str]] = {

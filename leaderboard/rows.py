@@ -19,6 +19,8 @@ from bench.schema import Status
 from bench.store import read_rows
 
 METRICS = ("sa", "ra_pgd20", "pgd20", "aa")
+ACCURACIES = (*METRICS, "ra_worst", "corruption", "corruption_19")
+"""All columns in per cent of images, those too that tables do not show."""
 IDENTITY = ("label", "dataset", "protocol")
 """With the setting: what makes rows differ by their seeds alone."""
 VERSION = ("config", "protocol_hash", "plugin_hash", "pretrain_data", "data_fingerprint", "pool_fingerprint")

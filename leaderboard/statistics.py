@@ -1,7 +1,8 @@
 """Which differences between methods the seeds can tell from noise.
 
 The unit is the pre-training seed. Seed s fixes data order, draws, head and attack of every method, so methods are
-compared on the seeds they share, by differences within a seed. scipy and statsmodels do the tests.
+compared on the seeds they share, by differences within a seed. scipy and statsmodels do the tests. Beside it stand
+`leaderboard.statistics_seeds` (effects, power, equality, exact tests) and `leaderboard.statistics_images`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -19,11 +20,21 @@ from statsmodels.stats.power import TTestPower
 
 ALPHA = 0.05
 POWER = 0.8
-_SAME = 1e-9  # Relative: differences of accuracies that differ by rounding alone are one number.
+DRAWS = 10_000
+"""Of a bootstrap."""
+SAME = 1e-9
+"""Relative: differences of accuracies that differ by rounding alone are one number."""
 
 ColumnT = TypeVar("ColumnT", bound=Hashable)
 Scores = Mapping[str, pd.Series]
 """Method label to its numbers, indexed by seed, in the order of the table."""
+
+
+class Interval(NamedTuple):
+    """The two ends of an interval, in the units of what it bounds."""
+
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -60,19 +71,18 @@ def paired_t(a: pd.Series, b: pd.Series) -> PairedTest | None:
 
     Source: scipy.stats.ttest_rel; the interval is mean +- t(.975, n - 1) sd / sqrt(n).
     """
-    seeds = a.index.intersection(b.index)
-    if len(seeds) < 2:
+    x, y = paired(a, b)
+    if len(x) < 2:
         return None
-    x, y = a.loc[seeds].to_numpy(float), b.loc[seeds].to_numpy(float)
     difference = x - y
     mean = float(difference.mean())
-    if np.ptp(difference) <= _SAME * max(1.0, float(np.abs(x).max())):
-        return _constant_difference(len(seeds), mean, _correlation(x, y))
+    if np.ptp(difference) <= SAME * max(1.0, float(np.abs(x).max())):
+        return _constant_difference(len(x), mean, _correlation(x, y))
     result = stats.ttest_rel(x, y)
     interval = result.confidence_interval(1 - ALPHA)
     sd = float(difference.std(ddof=1))
     return PairedTest(
-        n=len(seeds),
+        n=len(x),
         mean_difference=mean,
         low=float(interval.low),
         high=float(interval.high),
@@ -86,9 +96,15 @@ def paired_t(a: pd.Series, b: pd.Series) -> PairedTest | None:
     )
 
 
+def paired(a: pd.Series, b: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers of two methods on the seeds that they share, in the same order: [n] and [n]."""
+    seeds = a.index.intersection(b.index)
+    return a.loc[seeds].to_numpy(float), b.loc[seeds].to_numpy(float)
+
+
 def _constant_difference(n: int, mean: float, correlation: float | None) -> PairedTest:
     """What a t-test cannot say when the differences do not vary: equal everywhere, or apart by one number."""
-    equal = abs(mean) <= _SAME
+    equal = abs(mean) <= SAME
     mean = 0.0 if equal else mean
     return PairedTest(
         n=n,
@@ -106,7 +122,7 @@ def _constant_difference(n: int, mean: float, correlation: float | None) -> Pair
 
 
 def _correlation(x: np.ndarray, y: np.ndarray) -> float | None:
-    if len(x) < 3 or np.ptp(x) <= _SAME or np.ptp(y) <= _SAME:
+    if len(x) < 3 or np.ptp(x) <= SAME or np.ptp(y) <= SAME:
         return None
     return float(stats.pearsonr(x, y).statistic)
 
@@ -119,6 +135,16 @@ def holm(p_values: Sequence[float]) -> list[float]:
     if not p_values:
         return []
     return [float(p) for p in multipletests(p_values, alpha=ALPHA, method="holm")[1]]
+
+
+def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
+    """The step-up adjustment that bounds the share of false discoveries, in the order given: for exploration.
+
+    Source: Benjamini and Hochberg 1995, through statsmodels.
+    """
+    if not p_values:
+        return []
+    return [float(p) for p in multipletests(p_values, alpha=ALPHA, method="fdr_bh")[1]]
 
 
 def smallest_significant(n: int, sd: float = 1.0, alpha: float = ALPHA) -> float:

@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from leaderboard import notes
+from leaderboard.claims_report import NOTHING_PUBLISHED, READING
+from leaderboard.claims_verdicts import Record
 from leaderboard.layouts import Layout
-from leaderboard.model import FAMILY, Cell, Group, Key, Line, Mark, Metric, Provenance, State, Table
+from leaderboard.model import FAMILY, Cell, Claimed, Group, Key, Line, Mark, Metric, Provenance, State, Table
 from leaderboard.rows import Setting, believed, by_setting, current, failed_seeds, fingerprint, scores
 from leaderboard.statistics import Column, compare_columns
 
@@ -56,7 +58,11 @@ class _Block:
 
 
 def build(
-    frame: pd.DataFrame, layout: Layout | None = None, order: Sequence[str] = (), command: str = "bench table"
+    frame: pd.DataFrame,
+    layout: Layout | None = None,
+    order: Sequence[str] = (),
+    command: str = "bench table",
+    published: Record | None = None,
 ) -> tuple[Table, ...]:
     """The tables of some rows; two settings (schedule, limit, eps, ...) never share a table.
 
@@ -65,9 +71,10 @@ def build(
         layout: None takes Table 3 where a data set of the setting was judged under several protocols, else Table 2.
         order: method labels from top to bottom; the rest follows by name.
         command: what prints the tables again.
+        published: whose numbers are to stand beside the measured ones; None leaves them out.
     """
     blocks = (_block(setting, rows, order) for setting, rows in by_setting(frame))
-    return tuple(table for block in blocks for table in _tables(block, layout, command))
+    return tuple(table for block in blocks for table in _tables(block, layout, command, published))
 
 
 def _block(setting: Setting, rows: pd.DataFrame, order: Sequence[str]) -> _Block:
@@ -118,11 +125,12 @@ def _ordered(rows: pd.DataFrame, column: str) -> list[str]:
     return sorted(set(rows[column]), key=place)
 
 
-def _tables(block: _Block, layout: Layout | None, command: str) -> Iterator[Table]:
+def _tables(block: _Block, layout: Layout | None, command: str, published: Record | None) -> Iterator[Table]:
     several = bool(block.rows.groupby("dataset")["protocol"].nunique().gt(1).any())
     arrangement = ARRANGEMENTS[layout or (Layout.TABLE3 if several else Layout.TABLE2)]
     for value in _ordered(block.rows, arrangement.per):
-        yield _table(block, block.rows[block.rows[arrangement.per].eq(value)], value, arrangement, command)
+        table = _table(block, block.rows[block.rows[arrangement.per].eq(value)], value, arrangement, command)
+        yield _with_claims(block, table, published) if published else table
 
 
 def _table(block: _Block, rows: pd.DataFrame, value: str, arrangement: _Arrangement, command: str) -> Table:
@@ -142,6 +150,19 @@ def _table(block: _Block, rows: pd.DataFrame, value: str, arrangement: _Arrangem
         notes=notes.of_table(block.setting, rows, keys, tests, _family_size(block, keys), older),
         provenance=Provenance(command, len(rows), fingerprint(rows)),
     )
+
+
+def _with_claims(block: _Block, table: Table, published: Record) -> Table:
+    claims = tuple(_claims(block, table, published))
+    return replace(table, claims=claims, notes=(*table.notes, READING if claims else NOTHING_PUBLISHED))
+
+
+def _claims(block: _Block, table: Table, published: Record) -> Iterator[Claimed]:
+    for line in table.lines:
+        for key in table.keys:
+            rows = block.of(key, line.label)
+            found = published.beside(rows, key.metric) if len(rows) else ()
+            yield from (Claimed(line.label, key, entry) for entry in found)
 
 
 def _title(name: str) -> str:

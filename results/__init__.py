@@ -1,1 +1,1 @@
-"""Where measured and published numbers will ship with the package; none are here yet."""
+"""Numbers that ship with the package: `published`, the literature's; `reference`, what `bench regress` holds to."""

@@ -15,7 +15,7 @@ from PIL import Image
 from bench.data import profiles
 from bench.data.sources import _read
 from bench.errors import BenchError
-from bench.plan import Plan, StageKind
+from bench.plan import Plan, Seeds, StageKind
 from bench.planning import plan_of
 from bench.protocols.recipes import PROTOCOLS
 from tests.plugins import CHEAP, write_method
@@ -61,6 +61,34 @@ class TestGraph:
         for key, stage in plan_of(make_sweep(methods="ncp", protocols="cheap-alf", limit=ENOUGH)).stages.items():
             assert set(stage.upstream.values()) <= seen
             seen.add(key)
+
+    def test_seeds_of_heads_and_attacks_are_crossed_with_those_of_pre_training(self, make_sweep: Any) -> None:
+        plan = plan_of(make_sweep(seeds=2, head_seeds=3, attack_seeds="0,7"))
+        assert [cell.seeds for cell in plan.cells] == [
+            Seeds(pretrain, head, attack) for pretrain in (0, 1) for head in (0, 1, 2) for attack in (0, 7)
+        ]
+        assert [len(keys(plan, kind)) for kind in StageKind] == [2, 6, 24, 12]  # Two attacks, clean images among them.
+        assert len({cell.name for cell in plan.cells}) == 12
+
+    def test_one_seed_sets_all_where_no_other_is_asked_for(self, make_sweep: Any) -> None:
+        (cell,) = plan_of(make_sweep(seeds="3,")).cells
+        same = plan_of(make_sweep(seeds="3,", head_seeds="3,", attack_seeds="3,")).cells
+        assert (cell.seeds, [cell.key]) == (Seeds(3, 3, 3), [one.key for one in same])
+
+    def test_a_seed_of_its_own_is_in_the_key_of_its_stage_alone(self, make_sweep: Any) -> None:
+        plan = plan_of(make_sweep())
+        assert kinds_that_moved(plan, plan_of(make_sweep(head_seeds="1,"))) == {HEAD, ATTACK, AUDIT}
+        assert kinds_that_moved(plan, plan_of(make_sweep(attack_seeds="1,"))) == {ATTACK, AUDIT}
+
+    def test_a_seed_of_its_own_is_named_in_the_labels_of_its_stage(self, make_sweep: Any) -> None:
+        plan = plan_of(make_sweep(head_seeds="2,", attack_seeds="5,", protocols="cheap"))
+        assert [stage.label for stage in plan.stages.values()] == [
+            "mine digits seed 0",
+            "mine digits seed 0 cheap head seed 2",
+            "mine digits seed 0 cheap head seed 2 clean attack seed 5",
+            "mine digits seed 0 cheap head seed 2 pgd2 attack seed 5",
+            "mine digits seed 0 cheap head seed 2 gates attack seed 5",
+        ]
 
     def test_a_cell_that_is_named_twice_is_one(self, make_sweep: Any, tmp_path: Path) -> None:
         text = write_method(tmp_path)

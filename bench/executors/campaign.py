@@ -182,7 +182,7 @@ def shuffled_labels(campaign: Campaign) -> Reading:
     order = torch.randperm(len(data.train), generator=Randomness(0, "audit").generator("shuffle")).to(campaign.device)
     mixed = replace(data, train=replace(data.train, labels=data.train.labels[order]))
     recipe, encoder = protocol_of(SHUFFLED_PROTOCOL).recipe, campaign.encoder(row)
-    fitted: FittedHead = head(encoder, mixed, recipe, row["eps"], None, 0, campaign.report)
+    fitted: FittedHead = head(encoder, mixed, recipe, row["eps"], None, None, 0, campaign.report)
     classifier = classifier_of(encoder, fitted).to(campaign.device)
     context = AttackContext(Randomness(0, "attack"), data.test.pixels.device, campaign.report)
     subject = Subject(classifier, data.test, row["eps"], context)

@@ -33,8 +33,9 @@ from bench.gates.table import GATES, Need
 from bench.history import doubts
 from bench.keys import canonical, changed
 from bench.plan import SURROGATE_ENCODER, SURROGATE_HEAD, MethodRef, Stage, StageKind, Task
-from bench.planning import OUTCOME, source_of
-from bench.protocols.heads import FittedHead, classifier_of
+from bench.planning import OUTCOME, recipe_for, source_of
+from bench.protocols.fitting import FittedHead, training_images
+from bench.protocols.heads import classifier_of
 from bench.protocols.recipes import protocol_of
 from bench.provenance import context
 from bench.registry import Registry
@@ -236,15 +237,16 @@ def _head(job: Job, store: Store, bench: Bench) -> Compute:
     stage, task, site = job.stage, job.stage.task, bench.site
     data = loading.training_set(task.data, site.data_dir).to(site.device)
     encoder = load_encoder(store, stage.upstream["encoder"], task.method, site.device)
-    recipe, lender = protocol_of(str(task.protocol)).recipe, stage.upstream.get("rate")
+    recipe, lender = recipe_for(task, data.profile), stage.upstream.get("rate")
     rate = store.record(lender)["result"]["rate"] if lender else None
+    start = load_head(store, stage.upstream["start"]) if "start" in stage.upstream else None
 
     def compute() -> Product:
         keeper = _keeper(stage, store, bench, [], "the head's training")
-        fitted = head(encoder, data, recipe, data.profile.eps, rate, task.seed, bench.report, keeper)
+        fitted = head(encoder, data, recipe, data.profile.eps, rate, start, task.seed, bench.report, keeper)
         tensors = {"weight": fitted.weight, "bias": fitted.bias}
         tensors |= {ENCODER_PREFIX + name: value for name, value in (fitted.encoder_state or {}).items()}
-        images = len(data.train) if recipe.trained else None
+        images = len(training_images(recipe, data)) if recipe.trained else None
         result = {"rate": fitted.rate, "curve": fitted.curve, "at_edge": fitted.at_edge, "images": images}
         return Product(tensors, result, earlier=keeper.earlier)
 
@@ -360,7 +362,7 @@ def load_encoder(store: Store, key: str, ref: MethodRef, device: str) -> Encoder
 
 
 def load_head(store: Store, key: str) -> FittedHead:
-    """A stored head, with the encoder's buffers that moved while it was fitted."""
+    """A stored head, with what of the encoder was changed while it was fitted."""
     tensors = stored(store, key, StageKind.HEAD)
     moved = {
         name.removeprefix(ENCODER_PREFIX): value for name, value in tensors.items() if name.startswith(ENCODER_PREFIX)

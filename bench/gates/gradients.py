@@ -42,8 +42,12 @@ PROBABILITY = 1e-5
 
 
 def black_box(subject: Subject) -> Reading:
-    """G1: by how many points Square alone lowers accuracy below PGD-20; names the images that fall to it alone."""
-    white, black = subject.under(PGD20, "G1"), subject.under(ATTACKS[Part.SQUARE], "G1")
+    """G1: by how many points Square alone lowers accuracy below PGD-20 and targeted APGD together.
+
+    PGD-20 by itself is no measure of gradients: it also stalls where cross-entropy is flat, which G6 looks for.
+    """
+    white = subject.under(PGD20, "G1") & subject.under(ATTACKS[Part.APGD_T], "G1")
+    black = subject.under(ATTACKS[Part.SQUARE], "G1")
     alone = white & ~black
     return difference(white, black, f"{listed(alone)} fall to Square alone" if alone.any() else "")
 

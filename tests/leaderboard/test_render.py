@@ -13,6 +13,7 @@ import pytest
 from made_rows import failed, frame, rows
 from rich.console import Console
 
+from leaderboard.claims_verdicts import Record
 from leaderboard.layouts import Format, Layout
 from leaderboard.render import TEXT, csv_text, latex, markdown, terminal
 from leaderboard.tables import build
@@ -38,6 +39,15 @@ WIDE = build(
         )
     ),
     Layout.TABLE2,
+)
+CLAIMED = build(
+    frame(
+        rows(
+            "ncp", [36.1, 35.3, 36.9], dataset="cifar10", dataset_like="cifar10", protocol="slf@ncp", schedule="short"
+        ),
+        rows("amoc", [36.1], dataset="cifar10", dataset_like="cifar10", protocol="slf@amoc", schedule="short"),
+    ),
+    published=Record.shipped(),
 )
 
 
@@ -107,7 +117,7 @@ def test_the_same_rows_give_the_same_bytes(format: Format) -> None:
 
 
 def test_latex_needs_booktabs_alone() -> None:
-    text = latex(TABLES)
+    text = latex((*TABLES, *CLAIMED))
 
     assert re.findall(r"\\usepackage(?:\[.*\])?\{(.*)\}", text) == ["booktabs"]
     assert r"best & 3 & \textbf{86.10}\,{\scriptsize$\pm$\,0.80}" in text
@@ -115,6 +125,15 @@ def test_latex_needs_booktabs_alone() -> None:
     assert r"failed (2 of 2)\textsuperscript{a}" in text
     assert text.startswith("\\documentclass")
     assert text.endswith("\\end{document}\n")
+
+
+def test_published_numbers_are_a_float_of_their_own() -> None:
+    text = latex(CLAIMED, fragment=True)
+
+    [floated] = re.findall(r"\\caption\{Published numbers: .*?\\end\{tabular\}", text, re.DOTALL)
+    rows_of_it = floated.partition(r"\midrule")[2].partition(r"\bottomrule")[0].strip().splitlines()
+    assert rows_of_it
+    assert {line.count(" & ") for line in rows_of_it} == {7}
 
 
 def test_a_latex_fragment_is_the_environments_alone() -> None:
@@ -129,7 +148,7 @@ def test_a_latex_fragment_is_the_environments_alone() -> None:
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
 @pytest.mark.parametrize("fragment", [False, True])
 def test_latex_compiles(fragment: bool, tmp_path: Path) -> None:
-    text = latex((*TABLES, *WIDE), fragment=fragment)
+    text = latex((*TABLES, *WIDE, *CLAIMED), fragment=fragment)
     if fragment:
         head = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n"
         text = f"{head}{text}\\end{{document}}\n"

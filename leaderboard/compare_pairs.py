@@ -1,0 +1,134 @@
+"""Which rows are meant, and whether they may be compared: two methods or two cells that were judged alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from bench.cells import find_cell
+from bench.errors import BenchError
+from leaderboard.rows import METRICS, Selection, Setting, by_setting, current, scores, select
+
+ALIKE = ("dataset", "protocol", "norm", "eps", "precision", "limit_test")
+"""What two rows must share to be compared at all."""
+FINGERPRINTS = ("protocol_hash", "data_fingerprint", "test_images")
+"""The same, where both know it."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Rows of A and of B that were judged alike.
+
+    Attributes:
+        a, b: the rows of each, all of one version.
+        names: what A and B are called.
+    """
+
+    a: pd.DataFrame
+    b: pd.DataFrame
+    names: tuple[str, str]
+
+    @property
+    def dataset(self) -> str:
+        """The images that judged both."""
+        return str(self.a["dataset"].iloc[0])
+
+    @property
+    def protocol(self) -> str:
+        """How both were judged."""
+        return str(self.a["protocol"].iloc[0])
+
+    @property
+    def settings(self) -> tuple[Setting, Setting]:
+        """Of A and of B; they differ in pre-training at most."""
+        first, second = (Setting.of(rows.iloc[0].to_dict()) for rows in (self.a, self.b))
+        return first, second
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Those that both have numbers of."""
+        return tuple(metric for metric in METRICS if len(scores(self.a, metric)) and len(scores(self.b, metric)))
+
+
+def find_pairs(frame: pd.DataFrame, a: str, b: str, selection: Selection) -> tuple[Pair, ...]:
+    """Everything that A and B can be compared on.
+
+    Args:
+        frame: the rows of a store.
+        a, b: labels of methods, or names or keys of cells.
+        selection: data sets, protocols and schedules that are wanted, for methods.
+
+    Raises:
+        BenchError: if one is not there, the two are one, of two kinds, or were never judged alike.
+    """
+    labels = [_label(frame, text) for text in (a, b)]
+    if all(labels):
+        return _of_methods(select(frame, selection), str(labels[0]), str(labels[1]))
+    plain = frame.astype(object).where(frame.notna(), None)
+    rows = {str(row["cell"]): {str(name): value for name, value in row.items()} for row in plain.to_dict("records")}
+    keys = [find_cell(rows, text) for text, label in zip((a, b), labels, strict=True) if not label]
+    if any(labels):
+        raise BenchError(
+            f"'{a if labels[0] else b}' is a method and '{b if labels[0] else a}' is a single cell: give two methods, "
+            f"or two cells."
+        )
+    return (_of_cells(frame, keys[0], keys[1], (a, b)),)
+
+
+def _label(frame: pd.DataFrame, text: str) -> str | None:
+    """The label that a text means, if it means one of these rows."""
+    if text in set(frame["label"]):
+        return text
+    meant = Selection.parse(methods=text).methods
+    return meant[0] if len(meant) == 1 and meant[0] in set(frame["label"]) else None
+
+
+def _of_methods(frame: pd.DataFrame, a: str, b: str) -> tuple[Pair, ...]:
+    if a == b:
+        raise BenchError(f"'{a}' is both sides: name two methods, or two of its cells (bench show lists them).")
+    found = []
+    for _, block in by_setting(frame[frame["label"].isin([a, b])]):
+        for _, rows in current(block).groupby(["dataset", "protocol"]):
+            sides = (rows[rows["label"].eq(a)], rows[rows["label"].eq(b)])
+            if all(map(len, sides)):
+                found.append(_checked(Pair(*sides, (a, b))))
+    if not found:
+        raise BenchError(
+            f"{a} and {b} were never judged alike: {_where(frame, a)}, {_where(frame, b)}. Run the missing cells with "
+            f"the same data set, protocol and schedule."
+        )
+    return tuple(found)
+
+
+def _where(frame: pd.DataFrame, label: str) -> str:
+    rows = frame[frame["label"].eq(label)]
+    places = {f"{row['dataset']}/{row['protocol']} ({Setting.of(row).text})" for row in rows.to_dict("records")}
+    return f"{label} has {', '.join(sorted(places)) or 'nothing of what is asked for'}"
+
+
+def _of_cells(frame: pd.DataFrame, a: str, b: str, names: tuple[str, str]) -> Pair:
+    if a == b:
+        raise BenchError(f"'{names[0]}' and '{names[1]}' are one and the same cell: name two.")
+    return _checked(Pair(frame[frame["cell"].eq(a)], frame[frame["cell"].eq(b)], names))
+
+
+def _checked(pair: Pair) -> Pair:
+    """The pair, if both were judged by the same protocol on the same images.
+
+    Raises:
+        BenchError: naming what differs.
+    """
+    first, second = pair.a.iloc[0], pair.b.iloc[0]
+    differing = [
+        name for name in ALIKE if first[name] != second[name] and not pd.isna([first[name], second[name]]).all()
+    ]
+    known = [name for name in FINGERPRINTS if pd.notna(first[name]) and pd.notna(second[name])]
+    differing += [name for name in known if first[name] != second[name]]
+    if differing:
+        told = "; ".join(f"{name} is {first[name]} and {second[name]}" for name in differing)
+        raise BenchError(
+            f"{pair.names[0]} and {pair.names[1]} cannot be compared: {told}. Compare rows of the same data and "
+            f"protocol; `bench run` makes the missing ones."
+        )
+    return pair

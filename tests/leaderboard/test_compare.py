@@ -1,0 +1,245 @@
+"""`bench compare`: what may be compared, what is computed, and what is said of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from made_rows import failed, frame, row, rows
+
+from bench.errors import BenchError
+from bench.keys import canonical
+from bench.schema import Row
+from bench.store import OUTCOMES, Store, parquet
+from leaderboard.compare import Options, Result, compare
+from leaderboard.compare_pairs import Pair, find_pairs
+from leaderboard.compare_words import as_data, paragraphs, title
+from leaderboard.rows import Selection
+from leaderboard.statistics import holm, paired_t
+from leaderboard.statistics_families import Family
+
+IMAGES = 200
+ALL = Selection()
+A, B = [46.0, 47.5, 45.5, 48.0, 46.5], [41.0, 41.5, 42.5, 41.0, 40.0]
+NEAR = [45.0, 48.5, 46.5, 46.0, 47.5]
+
+
+def pair_of(a: Sequence[float], b: Sequence[float], **columns: Any) -> tuple[Any, tuple[Pair, ...]]:
+    table = frame(rows("ncp", a, test_images=IMAGES, **columns), rows("amoc", b, test_images=IMAGES, **columns))
+    return table, find_pairs(table, "ncp", "amoc", ALL)
+
+
+def result(a: Sequence[float], b: Sequence[float], tmp_path: Path, **options: Any) -> Result:
+    table, pairs = pair_of(a, b)
+    [found] = compare(table, pairs, Store.existing(tmp_path), Options(draws=200, **options))
+    return found
+
+
+def words(found: Result, options: Options | None = None) -> str:
+    return "\n".join(line for heading, lines in paragraphs(found, options or Options()) for line in (heading, *lines))
+
+
+# What may be compared.
+
+
+def test_methods_meet_wherever_both_were_judged_alike() -> None:
+    table = frame(
+        rows("ncp", A),
+        rows("amoc", B),
+        rows("ncp", A, protocol="alf-1"),
+        rows("amoc", B, protocol="alf-1"),
+        rows("ncp", A, schedule="short"),
+        rows("amoc", B, dataset="cifar10"),
+    )
+
+    found = find_pairs(table, "ncp", "amoc", ALL)
+    assert [(pair.dataset, pair.protocol) for pair in found] == [("digits", "alf-1"), ("digits", "slf-1")]
+    assert len(find_pairs(table, "ncp", "amoc", Selection.parse(protocols="slf-1"))) == 1
+
+
+def test_cells_are_compared_whatever_their_seeds_and_schedules() -> None:
+    table = frame(row("ncp", 0, aa=46.0), row("ncp", 1, schedule="short", aa=50.0))
+
+    [pair] = find_pairs(table, "ncp/digits/slf-1/seed0", "ncp/digits/slf-1/seed1", ALL)
+    assert [setting.schedule for setting in pair.settings] == ["quick", "short"]
+
+
+TABLE = frame(
+    rows("ncp", A[:2], test_images=128),
+    rows("amoc", B[:2], dataset="cifar10"),
+    rows("moco", B[:1], test_images=64),
+    rows("acl", B[:1], data_fingerprint="d2", limit_test=64, limited=True),
+    rows("rocl", B[:1], protocol="slf@amoc"),
+)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "message"),
+    [
+        ("ncp", "ncp", "'ncp' is both sides"),
+        ("ncp", "amoc", r"never judged alike: ncp has digits/slf-1 \(schedule quick.*\), amoc has cifar10/slf-1"),
+        ("ncp", "nobody", "no finished cell is called 'nobody'"),
+        ("ncp", "ncp/digits/slf-1/seed0", "'ncp' is a method and 'ncp/digits/slf-1/seed0' is a single cell"),
+        ("ncp/digits/slf-1/seed0", "ncp/digits/slf-1/seed0", "one and the same cell"),
+        ("ncp/digits/slf-1/seed0", "amoc/cifar10/slf-1/seed0", "dataset is digits and cifar10"),
+        ("ncp/digits/slf-1/seed0", "rocl/digits/slf@amoc/seed0", "protocol is slf-1 and slf@amoc"),
+        ("ncp/digits/slf-1/seed0", "acl/digits/slf-1/seed0", "limit_test is"),
+        ("ncp", "moco", "test_images is 128 and 64"),
+    ],
+)
+def test_what_cannot_be_compared_is_named(a: str, b: str, message: str) -> None:
+    with pytest.raises(BenchError, match=message):
+        find_pairs(TABLE, a, b, ALL)
+
+
+# What is computed.
+
+
+def test_the_family_is_sa_and_aa_wherever_the_two_meet(tmp_path: Path) -> None:
+    table = frame(*(rows(label, values, dataset=name) for label, values in (("ncp", A), ("amoc", B)) for name in "xy"))
+    found = compare(table, find_pairs(table, "ncp", "amoc", ALL), Store.existing(tmp_path), Options(draws=50))
+
+    aa = [metric for one in found for metric in one.metrics if metric.metric == "aa"]
+    raw = [metric.seeds.test.p for metric in aa if metric.seeds]
+    assert [metric.seeds.adjusted.holm for metric in aa if metric.seeds and metric.seeds.adjusted] == pytest.approx(
+        holm([p for p in raw for _ in ("sa", "aa")])[::2]
+    )
+    assert [metric.seeds.adjusted for one in found for metric in one.metrics if metric.metric == "ra_pgd20"] == [
+        None
+    ] * 2
+
+
+def test_a_declared_family_adjusts_over_all_its_members_measured_or_not(tmp_path: Path) -> None:
+    family = Family(
+        proposed="ncp", against=("amoc", "moco"), datasets=("digits",), protocols=("slf-1",), metrics=("sa", "aa")
+    )
+    table, pairs = pair_of(A, NEAR)
+
+    [found] = compare(table, pairs, Store.existing(tmp_path), Options(draws=50, family=family))
+
+    aa = found.metrics[-1].seeds
+    assert aa is not None and aa.adjusted is not None
+    assert aa.adjusted.holm == pytest.approx(min(1.0, 4 * aa.test.p))
+    assert found.family == "the 4 comparisons of the declared family, of which 2 are not measured and count as p = 1"
+
+
+def test_a_comparison_outside_the_declared_family_is_refused(tmp_path: Path) -> None:
+    family = Family(
+        proposed="moco", against=("amoc", "acl"), datasets=("digits",), protocols=("slf-1",), metrics=("sa", "aa")
+    )
+    table, pairs = pair_of(A, B)
+
+    with pytest.raises(BenchError, match="the family does not hold this comparison"):
+        compare(table, pairs, Store.existing(tmp_path), Options(family=family))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Two seeds of two methods; every stage of an attack keeps which images are right."""
+    made = Store.open(tmp_path / "runs")
+    rng = np.random.default_rng(0)
+    for label, share in (("ncp", 0.8), ("amoc", 0.6)):
+        for seed in (0, 1):
+            made.add_row(_stored(made, label, seed, rng.random(IMAGES) < share))
+    return made
+
+
+def _stored(store: Store, label: str, seed: int, right: np.ndarray) -> Row:
+    key = f"{label}{seed}aa"
+    content = parquet(pa.table({"correct": right}))
+    store.put(key, {"result": {"metric": "aa"}}, {OUTCOMES: content})
+    accuracy = 100 * float(right.mean())
+    cell = f"{label}cell{seed}"
+    return row(label, seed, aa=accuracy, cell=cell, test_images=IMAGES, outcomes=canonical({"autoattack": key}))
+
+
+def test_images_are_compared_seed_by_seed_and_together(store: Store) -> None:
+    from bench.store import read_rows
+
+    table = read_rows(store.root)
+    [found] = compare(table, find_pairs(table, "ncp", "amoc", ALL), store, Options(draws=500))
+
+    [aa] = found.metrics
+    assert aa.images is not None and aa.seeds is not None
+    assert set(aa.images.mcnemar) == {0, 1}
+    by_hand = paired_t(
+        table[table.label == "ncp"].set_index("seed_pretrain").aa,
+        table[table.label == "amoc"].set_index("seed_pretrain").aa,
+    )
+    assert by_hand is not None
+    assert aa.images.bootstrap.difference == pytest.approx(by_hand.mean_difference)
+    assert np.mean([test.difference for test in aa.images.mcnemar.values()]) == pytest.approx(by_hand.mean_difference)
+
+
+def test_two_cells_of_other_seeds_are_compared_by_image(store: Store) -> None:
+    from bench.store import read_rows
+
+    table = read_rows(store.root)
+    [found] = compare(table, find_pairs(table, "ncpcell0", "amoccell1", ALL), store, Options(draws=50))
+
+    [aa] = found.metrics
+    assert (aa.seeds, aa.images is not None) == (None, True)
+    assert "one model of each says nothing about" in words(found)
+
+
+# What is said.
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "sentences"),
+    [
+        (A, B, ["In a word: ncp is better than amoc", "By seed, ncp - amoc: +5.50 points, 95 % interval"]),
+        (B, A, ["In a word: ncp is better than amoc".replace("ncp is", "amoc is").replace("than amoc", "than ncp")]),
+        (A, NEAR, ["In a word: not told apart, and not shown to be equal either."]),
+        (
+            A,
+            [value + tiny for value, tiny in zip(A, (0.1, -0.1, 0.05, 0, 0), strict=True)],
+            ["equal to within 0.5 points"],
+        ),
+        (
+            A,
+            [value - 1 for value in A],
+            ["every seed has the same difference", "-1.00 points in each of 5 seeds".replace("-", "+")],
+        ),
+        (A[:1], B[:1], ["one model of each says nothing", "No test by seed"]),
+        (A, B, ["silent: with 5 seeds their smallest p is 0.0625; they can speak from 6 seeds on"]),
+        ([*A, 47.0], [*B, 41.0], ["sign flips p = 0.031, Wilcoxon's signed ranks p = 0.031. With fewer than 8 seeds"]),
+        (A, B, ["Adjusted over the 2 tests of SA and AA", "the metric is secondary"]),
+        (A, B, ["Not significant is not equal", "PGD-20 is no stand-in", "smoke test: no evidence"]),
+        (A, B[:3], ["do not have the same seeds", "paired t-test over 3 seeds"]),
+        (A, B, ["the per-image outcomes are not in the store"]),
+    ],
+)
+def test_the_words_follow_the_numbers(
+    a: Sequence[float], b: Sequence[float], sentences: list[str], tmp_path: Path
+) -> None:
+    said = words(result(a, b, tmp_path))
+
+    assert all(sentence in said for sentence in sentences), said
+
+
+def test_what_holds_for_one_side_is_said_of_it(tmp_path: Path) -> None:
+    table = frame(rows("ncp", A), failed("ncp", 5), rows("amoc", B, external_data=True))
+    [found] = compare(table, find_pairs(table, "ncp", "amoc", ALL), Store.existing(tmp_path), Options(draws=50))
+
+    said = words(found)
+    assert "ncp: seeds 5 failed; the numbers are of the others." in said
+    assert "amoc: data or weights from outside the pre-training images were used." in said
+
+
+def test_the_title_says_what_is_compared(tmp_path: Path) -> None:
+    assert title(result(A, B, tmp_path).pair) == "ncp against amoc on digits under slf-1 (schedule quick, Linf eps 0.1)"
+
+
+def test_programs_get_the_same(tmp_path: Path) -> None:
+    [found] = json.loads(as_data([result(A, [value - 1 for value in A], tmp_path)], Options()))
+
+    assert (found["a"], found["b"], found["dataset"]) == ("ncp", "amoc", "digits")
+    assert [metric["metric"] for metric in found["metrics"]] == ["sa", "ra_pgd20", "aa"]
+    assert found["metrics"][-1]["seeds"]["test"]["mean_difference"] == pytest.approx(1.0)
+    assert found["metrics"][-1]["seeds"]["told_apart"] is None
