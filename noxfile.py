@@ -5,7 +5,7 @@ from __future__ import annotations
 import nox
 
 nox.options.default_venv_backend = "uv|virtualenv"
-nox.options.sessions = ["lint", "types", "tests"]
+nox.options.sessions = ["lint", "types", "tests", "regress"]
 nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_missing_interpreters = True
 
@@ -43,6 +43,20 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def regress(session: nox.Session) -> None:
+    """Whether the code still gives the numbers that it gave: the short sweep of results/reference, run again."""
+    install(session)
+    session.run("bench", "regress", *session.posargs)
+
+
+@nox.session
+def drift(session: nox.Session) -> None:
+    """Study: `bench regress` catches three planted regressions, in two contexts each, and passes ten honest repeats."""
+    install(session)
+    session.run("python", "tests/studies/drift.py")
+
+
+@nox.session
 def demo(session: nox.Session) -> None:
     """The main job: two methods, five seeds, a table."""
     install(session)
@@ -71,6 +85,13 @@ def control(session: nox.Session) -> None:
     install(session)
     session.run("bench", "run", "--methods", "simclr,ncp,amoc", "--seeds", "5")
     session.run("python", "tests/studies/control.py", "runs", "simclr", "ncp", "amoc")
+
+
+@nox.session
+def cheats(session: nox.Session) -> None:
+    """Study: plugins that look robust and are not, by the gates that catch them; minutes."""
+    install(session)
+    session.run("python", "tests/cheats", *(session.posargs or ["--gates", "all"]), env=ONE_THREAD)
 
 
 @nox.session

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from bench.errors import BenchError
 from bench.garbage import stages_of
+from bench.plan import Seeds
 
 SHOWN = 8
 """Digits of a key that people are shown, and candidates that an error lists."""
@@ -17,7 +18,8 @@ Row: TypeAlias = Mapping[str, Any]
 
 def name_of(row: Row) -> str:
     """As `bench.plan.Cell.name`: `ncp[neighbour=3]/digits/slf-1/seed0`."""
-    return f"{row['label']}/{row['dataset']}/{row['protocol']}/seed{row['seed_pretrain']}"
+    seeds = Seeds(row["seed_pretrain"], row["seed_head"], row["seed_attack"])
+    return f"{row['label']}/{row['dataset']}/{row['protocol']}/seed{seeds.text}"
 
 
 def find_cell(rows: Mapping[str, Row], text: str) -> str:

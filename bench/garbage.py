@@ -134,6 +134,7 @@ def graph_of(store: Store) -> Graph:
 def stages_of(row: Mapping[str, Any]) -> list[str]:
     """The keys of a row's own stages, in their order."""
     keys = [row["pretrain_key"], row["head_key"], *json.loads(row["outcomes"]).values()]
+    keys += json.loads(row.get("audits") or "[]")
     return [key for key in keys if key]
 
 

@@ -21,6 +21,11 @@ def digest(value: object) -> str:
     return hashlib.sha256(canonical(value).encode()).hexdigest()[:24]
 
 
+def recipe_key(kind: str, recipe: Mapping[str, object], upstream: Mapping[str, str]) -> str:
+    """The address of a stage: a hash of all that its numbers depend on, the stages before it included."""
+    return digest({"kind": kind, "recipe": recipe, "upstream": upstream})
+
+
 def changed(before: Mapping[str, object], after: Mapping[str, object], prefix: str = "") -> Iterator[str]:
     """The entries that differ between two recipes, as `path: old -> new`."""
     for name in sorted({*before, *after}):

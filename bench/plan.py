@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
-from bench.keys import canonical, digest
+from bench.keys import canonical, digest, recipe_key
 
 IDENTITY = (
     "schedule",
@@ -36,6 +36,8 @@ class StageKind(StrEnum):
     PRETRAIN = "pretrain"
     HEAD = "head"
     ATTACK = "attack"
+    AUDIT = "audit"
+    """The gates that a scored classifier passes through."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ class Task:
         seed: of this stage.
         protocol: name, for a head or an attack.
         attack: name within the protocol, for an attack.
+        gates: names, for an audit.
     """
 
     method: MethodRef
@@ -97,6 +100,7 @@ class Task:
     seed: int
     protocol: str | None = None
     attack: str | None = None
+    gates: tuple[str, ...] = ()
 
     @property
     def what(self) -> dict[str, Any]:
@@ -107,6 +111,7 @@ class Task:
             "seed": self.seed,
             "protocol": self.protocol,
             "attack": self.attack,
+            **({"gates": list(self.gates)} if self.gates else {}),
         }
 
 
@@ -136,7 +141,7 @@ class Stage:
     @cached_property
     def key(self) -> str:
         """The recipe key."""
-        return digest({"kind": self.kind, "recipe": self.recipe, "upstream": self.upstream})
+        return recipe_key(self.kind, self.recipe, self.upstream)
 
 
 @dataclass(frozen=True)
@@ -146,6 +151,12 @@ class Seeds:
     pretrain: int
     head: int
     attack: int
+
+    @property
+    def text(self) -> str:
+        """For names: `0` where one seed sets all, else `0,head3,attack1`."""
+        shared = self.pretrain == self.head == self.attack
+        return f"{self.pretrain}" if shared else f"{self.pretrain},head{self.head},attack{self.attack}"
 
 
 @dataclass(frozen=True)
@@ -158,6 +169,7 @@ class Cell:
         facts: further columns of the row that are known before anything runs.
         pretrain, head: keys of its stages.
         attacks: attack name -> key.
+        audit: key of the gates that are part of every evaluation.
     """
 
     label: str
@@ -170,6 +182,7 @@ class Cell:
     head: str
     attacks: Mapping[str, str]
     facts: Mapping[str, Any]
+    audit: str | None = None
 
     @cached_property
     def key(self) -> str:
@@ -188,12 +201,12 @@ class Cell:
     @property
     def stages(self) -> tuple[str, ...]:
         """Keys of its own stages, in order; upstreams of the pre-training are reached through the plan."""
-        return (self.pretrain, self.head, *self.attacks.values())
+        return (self.pretrain, self.head, *self.attacks.values(), *([self.audit] if self.audit else []))
 
     @property
     def name(self) -> str:
         """How `bench why` and logs call it."""
-        return f"{self.label}/{self.data.source}/{self.protocol}/seed{self.seeds.pretrain}"
+        return f"{self.label}/{self.data.source}/{self.protocol}/seed{self.seeds.text}"
 
 
 @dataclass(frozen=True)
@@ -202,6 +215,16 @@ class Plan:
 
     cells: tuple[Cell, ...]
     stages: Mapping[str, Stage]
+
+    @classmethod
+    def joined(cls, plans: Iterable[Plan]) -> Plan:
+        """The cells of several plans, and each of their stages once."""
+        cells: dict[str, Cell] = {}
+        stages: dict[str, Stage] = {}
+        for plan in plans:
+            cells |= {cell.key: cell for cell in plan.cells}
+            stages |= {key: stage for key, stage in plan.stages.items() if key not in stages}
+        return cls(tuple(cells.values()), stages)
 
     def needs(self, key: str) -> Iterator[str]:
         """Keys of all stages that the stage `key` rests on, itself last, each once."""

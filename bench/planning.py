@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -17,13 +17,13 @@ from bench.config import MethodConfig, TrainingConfig
 from bench.data.limits import Limit
 from bench.data.loading import NOT_HERE, DataFacts, corrupted_images, data_facts, training_facts
 from bench.data.profiles import DataProfile
-from bench.data.sources import parse_sources
+from bench.data.sources import parse_source, parse_sources
 from bench.errors import BenchError
 from bench.execution import Precision
 from bench.grammar import Spec, expand, parse_spec, parse_specs
 from bench.keys import digest
 from bench.plan import SURROGATE_ENCODER, SURROGATE_HEAD, Cell, DataRef, MethodRef, Plan, Seeds, Stage, StageKind, Task
-from bench.protocols.recipes import HeadInit, HeadRecipe, Objective, Protocol, protocol_of
+from bench.protocols.recipes import HeadInit, HeadRecipe, Protocol, Routes, protocol_of
 from bench.registry import MethodEntry, Registry, resolve
 from bench.store import Store
 from bench.surrogates import surrogate
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 AUTOATTACK_PASSES = 4000
 """Forward passes that AutoAttack standard spends on a test image, on average: an estimate for plans alone."""
+AUDIT_PASSES = 30
+"""The same of the gates that are part of every evaluation."""
 DEEPFOOL_CANDIDATES, SEARCHES = 9, 9
 """Classes that a step of DeepFool looks at, and binary searches of C&W."""
 
@@ -56,17 +58,50 @@ def plan_of(sweep: Sweep, *, download: bool = False, registry: Registry | None =
         chosen = [planner.asked(spec, source.profile) for spec in methods]  # before any download
         data = planner.data(source.name)
         for method in chosen:
-            for seed in sweep.seeds:
-                planner.add_cells(_Subject(method, data, seed), protocols)
+            for seeds in seeds_of(sweep):
+                planner.add_cells(_Subject(method, data, seeds), protocols)
     return Plan(tuple(planner.cells.values()), planner.stages)
+
+
+OUTCOME = "outcome."
+"""Marks an audit's upstreams that are attacks."""
+
+
+def outcomes_of(protocol: Protocol, attacks: Mapping[str, str]) -> dict[str, str]:
+    """The keys of those attacks as upstreams of an audit whose outcomes are of the test images, one each."""
+    corruptions = {spec.name for spec in protocol.attacks if spec.kind is AttackKind.CORRUPTION}
+    return {OUTCOME + name: key for name, key in attacks.items() if name not in corruptions}
+
+
+def audit_recipe(gates: Sequence[str], protocol: Protocol, eps: float, seed: int, images: str) -> dict[str, Any]:
+    """What the verdicts of some gates depend on, the source of their code and the number of threads left aside.
+
+    Args:
+        gates: names.
+        protocol: by which the classifier was scored.
+        eps: radius of the ball, in units of [0, 1] pixels.
+        seed: of what the gates draw.
+        images: fingerprint of the evaluation data.
+    """
+    facts = {"eps": eps, "seed": seed, "images": images, "encoder_mode": str(protocol.recipe.encoder_mode)}
+    return {"gates": list(gates), **facts, **_computed_in(protocol.precision)}
+
+
+def seeds_of(sweep: Sweep) -> Iterator[Seeds]:
+    """The seeds of a sweep's cells: pre-training, head and attack are crossed where they were asked for apart."""
+    for pretrain in sweep.seeds:
+        for head in sweep.head_seeds or (pretrain,):
+            for attack in sweep.attack_seeds or (pretrain,):
+                yield Seeds(pretrain, head, attack)
 
 
 def source_of(kind: StageKind, entry: MethodEntry) -> dict[str, str]:
     """Hashes of the source that a stage depends on: its own code, and for pre-training the method's."""
-    return _method_source(entry) if kind is StageKind.PRETRAIN else _stage_source(kind)
+    return _method_source(entry) if kind is StageKind.PRETRAIN else stage_source(kind)
 
 
-def _stage_source(kind: StageKind) -> dict[str, str]:
+def stage_source(kind: StageKind) -> dict[str, str]:
+    """Hashes of the source of a stage whose code no method has a part in."""
     return closure([_code_of(kind)])
 
 
@@ -132,23 +167,36 @@ class _Chosen:
 
 @dataclass(frozen=True)
 class _Subject:
-    """Who is pre-trained, to be judged on which images, from which seed."""
+    """Who is pre-trained, to be judged on which images, from which seeds."""
 
     chosen: _Chosen
     data: DataFacts
-    seed: int
+    seeds: Seeds
 
     @property
     def label(self) -> str:
-        return f"{self.chosen.label} {self.data.ref.source} seed {self.seed}"
+        return f"{self.chosen.label} {self.data.ref.source} seed {self.seeds.pretrain}"
+
+    def of_head(self, protocol: Protocol) -> str:
+        """The label of the head; a seed of its own is part of it."""
+        return f"{self.label} {protocol.name}" + self._own("head", self.seeds.head)
+
+    def of_attack(self, protocol: Protocol, attack: str) -> str:
+        return f"{self.of_head(protocol)} {attack}" + self._own("attack", self.seeds.attack)
+
+    def _own(self, kind: str, seed: int) -> str:
+        return f" {kind} seed {seed}" if seed != self.seeds.pretrain else ""
 
     @property
     def pool(self) -> str:
         """The source of the pre-training images: the one that the settings name, else the data set's own."""
-        return getattr(self.chosen.config, "pretrain_pool", None) or self.data.ref.source
+        return getattr(self.chosen.config, "pretrain_pool", None) or parse_source(self.data.ref.source).pool
 
-    def task(self, protocol: Protocol, attack: str | None = None) -> Task:
-        return Task(self.chosen.ref, self.data.ref, self.seed, protocol.name, attack)
+    def head_task(self, protocol: Protocol) -> Task:
+        return Task(self.chosen.ref, self.data.ref, self.seeds.head, protocol.name)
+
+    def attack_task(self, protocol: Protocol, attack: str | None = None) -> Task:
+        return Task(self.chosen.ref, self.data.ref, self.seeds.attack, protocol.name, attack)
 
 
 @dataclass
@@ -186,7 +234,14 @@ class _Planner:
     @cached_property
     def code(self) -> Mapping[StageKind, Mapping[str, str]]:
         """Source of the stages whose code no method has a part in."""
-        return {kind: _stage_source(kind) for kind in (StageKind.HEAD, StageKind.ATTACK)}
+        return {kind: stage_source(kind) for kind in StageKind if kind is not StageKind.PRETRAIN}
+
+    @cached_property
+    def gates(self) -> tuple[str, ...]:
+        """Names of those that are part of every evaluation."""
+        from bench.gates.table import cheap
+
+        return cheap()
 
     def asked(self, spec: Spec, profile: DataProfile) -> _Chosen:
         """A method as the sweep asks for it: in its precision, within its budget."""
@@ -259,25 +314,28 @@ class _Planner:
         chosen, data = subject.chosen, subject.data
         _check_classes(protocol, data)
         _check_head(protocol, chosen, data)
+        _check_routes(protocol, chosen)
         head = self.head(subject, protocol, pretrain)
         upstream = {"encoder": pretrain, "head": head}
         pool = self.pool(subject)
+        attacks = {spec.name: self.attack(subject, protocol, spec, upstream) for spec in protocol.attacks}
         return Cell(
             label=chosen.label,
             method=chosen.ref,
             data=data.ref,
             pool=pool.ref,
-            seeds=Seeds(subject.seed, subject.seed, subject.seed),
+            seeds=subject.seeds,
             protocol=protocol.name,
             pretrain=pretrain,
             head=head,
-            attacks={spec.name: self.attack(subject, protocol, spec, upstream) for spec in protocol.attacks},
+            attacks=attacks,
             facts=self.facts(chosen, data, pool, protocol),
+            audit=self.audit(subject, protocol, {**upstream, **outcomes_of(protocol, attacks)}),
         )
 
     def pretraining(self, subject: _Subject, needed_by: tuple[str, ...] = ()) -> str:
         """The stage that trains the method's encoder, after those it requires."""
-        chosen, data, pool = subject.chosen, subject.data, self.pool(subject)
+        chosen, pool = subject.chosen, self.pool(subject)
         _check_labels(chosen, pool)
         chain = (*needed_by, chosen.label)
         if chosen.label in needed_by:
@@ -285,20 +343,22 @@ class _Planner:
         with _blamed(chosen.entry):
             needs = chosen.method.requires()
             chosen.method.check(pool.train_images if pool.fingerprint != NOT_HERE else None)
+        if pool.fingerprint != NOT_HERE:
+            _check_notes(chosen, pool)
         upstream = {
-            name: self.pretraining(_Subject(self.upstream(need.method, chosen), data, subject.seed), chain)
+            name: self.pretraining(replace(subject, chosen=self.upstream(need.method, chosen)), chain)
             for name, need in needs.items()
         }
         recipe = {
             "method": chosen.ref.name,
             "config": chosen.ref.config,
             "profile": asdict(chosen.profile),
-            "seed": subject.seed,
+            "seed": subject.seeds.pretrain,
             "images": pool.fingerprint,
             "source": chosen.source,
         }
         weight = (chosen.passes or 1.0) * (chosen.epochs or 1) * pool.train_images
-        task = Task(chosen.ref, pool.ref, subject.seed)
+        task = Task(chosen.ref, pool.ref, subject.seeds.pretrain)
         recipe |= _computed_in(precision_of(chosen.config))
         return self.add(StageKind.PRETRAIN, subject.label, task, recipe, upstream, weight)
 
@@ -335,27 +395,28 @@ class _Planner:
         return list(found.values())
 
     def head(self, subject: _Subject, protocol: Protocol, pretrain: str) -> str:
-        """The stage that fits the protocol's head, after the one that lends its rate."""
-        data, recipe, upstream = subject.data, protocol.recipe, {"encoder": pretrain}
+        """The stage that fits the protocol's head, after those that lend it rate or start."""
+        data, upstream = subject.data, {"encoder": pretrain}
+        recipe = recipe_for(subject.head_task(protocol), data.profile)
         if recipe.rate_from:
             upstream["rate"] = self.head(subject, protocol_of(recipe.rate_from), pretrain)
-        settings = asdict(recipe)
+        if recipe.init_from:
+            upstream["start"] = self.head(subject, protocol_of(recipe.init_from), pretrain)
+        settings = recipe.identity
         if settings.pop("rate_by_dataset"):
             settings["rate"] = recipe.rate_for(data.profile.name)
         full = {
             "recipe": settings,
             "cached": recipe.cacheable,
             "profile": data.profile.name,
-            "eps": data.profile.eps if recipe.objective is Objective.ADVERSARIAL else None,
-            "seed": subject.seed,
+            "eps": data.profile.eps if recipe.perturbs else None,
+            "seed": subject.seeds.head,
             "images": data.fingerprint,
             "source": self.code[StageKind.HEAD],
             **_computed_in(protocol.precision),
         }
         weight = _head_passes(recipe) * data.train_images
-        return self.add(
-            StageKind.HEAD, f"{subject.label} {protocol.name}", subject.task(protocol), full, upstream, weight
-        )
+        return self.add(StageKind.HEAD, subject.of_head(protocol), subject.head_task(protocol), full, upstream, weight)
 
     def attack(self, subject: _Subject, protocol: Protocol, spec: AttackSpec, upstream: Mapping[str, str]) -> str:
         """The stage that scores the head under one attack."""
@@ -369,20 +430,30 @@ class _Planner:
         recipe = {
             "attack": {name: value for name, value in spec.identity.items() if name != "eps"},
             "eps": spec.eps_for(data.profile),
-            "seed": subject.seed,
+            "seed": subject.seeds.attack,
             "images": images,
             "source": self.code[StageKind.ATTACK],
             **_computed_in(protocol.precision),
         }
-        label, task = f"{subject.label} {protocol.name} {spec.name}", subject.task(protocol, spec.name)
+        label, task = subject.of_attack(protocol, spec.name), subject.attack_task(protocol, spec.name)
         return self.add(StageKind.ATTACK, label, task, recipe, upstream, passes)
 
     def surrogate(self, subject: _Subject, cell: str) -> Mapping[str, str]:
         """The upstreams of an attack that is made on a finished cell, whose stages join the plan."""
-        found = surrogate(Store(self.sweep.out), cell, subject.data.ref.source, subject.seed)
+        found = surrogate(Store(self.sweep.out), cell, subject.data.ref.source, subject.seeds.pretrain)
         for stage in found.stages:
             self.stages.setdefault(stage.key, stage)
         return {SURROGATE_ENCODER: found.encoder, SURROGATE_HEAD: found.head}
+
+    def audit(self, subject: _Subject, protocol: Protocol, upstream: Mapping[str, str]) -> str:
+        """The stage that sends the scored classifier through the gates of every evaluation."""
+        data = subject.data
+        task = replace(subject.attack_task(protocol), gates=self.gates)
+        eps, seed = protocol.eps_for(data.profile), subject.seeds.attack
+        recipe = audit_recipe(self.gates, protocol, eps, seed, data.fingerprint)
+        recipe["source"] = self.code[StageKind.AUDIT]
+        label = subject.of_attack(protocol, "gates")
+        return self.add(StageKind.AUDIT, label, task, recipe, upstream, AUDIT_PASSES * data.test_images)
 
     def add(
         self,
@@ -499,6 +570,21 @@ def _check_labels(chosen: _Chosen, pool: DataFacts) -> None:
         )
 
 
+def _check_notes(chosen: _Chosen, pool: DataFacts) -> None:
+    """Notes on images are the user's; made up by a method they could give places, and so classes, away."""
+    method = chosen.method
+    if method.external_data() or method.labelled_pretraining():
+        return
+    with _blamed(chosen.entry):
+        notes = method.per_image(pool.train_images)
+    if notes:
+        raise BenchError(
+            f"method '{chosen.label}' brings notes on each pre-training image ({', '.join(sorted(notes))}), which may "
+            f"tell their classes, and does not say that they come from outside: let its `external_data` return True, "
+            f"so that tables say so."
+        )
+
+
 def _check_head(protocol: Protocol, chosen: _Chosen, data: DataFacts) -> None:
     if protocol.recipe.init is not HeadInit.OWN:
         return
@@ -514,13 +600,34 @@ def _check_head(protocol: Protocol, chosen: _Chosen, data: DataFacts) -> None:
         )
 
 
+def _check_routes(protocol: Protocol, chosen: _Chosen) -> None:
+    """See that the encoder has the batch-norm routes that the protocol trains."""
+    if protocol.recipe.routes is not Routes.DUAL:
+        return
+    import torch
+
+    from bench.protocols.finetuning import check_routes
+
+    with _blamed(chosen.entry), torch.random.fork_rng():
+        check_routes(chosen.method.encoder(chosen.profile), protocol.recipe, f"'{chosen.label}'")
+
+
+def recipe_for(task: Task, profile: DataProfile) -> HeadRecipe:
+    """How the head of a task is fitted: its protocol's recipe, settled for its method and data.
+
+    Raises:
+        BenchError: if the protocol has no learning rate for the data set.
+    """
+    transfer = parse_source(task.data.source).pretrained_on is not None
+    return protocol_of(str(task.protocol)).recipe.settled(task.method.name, profile.name, transfer=transfer)
+
+
 def _head_passes(recipe: HeadRecipe) -> float:
     if recipe.init is HeadInit.OWN:
         return 0.0
     if recipe.cacheable:
         return 2.0
-    attack = 2 * recipe.inner.steps if recipe.objective is Objective.ADVERSARIAL else 0
-    return float(recipe.epochs * (1 + attack))
+    return recipe.epochs * recipe.passes
 
 
 def _attack_passes(spec: AttackSpec) -> float:

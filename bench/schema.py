@@ -155,6 +155,14 @@ class Row(BaseModel):
     """Stage key of the head."""
     outcomes: Json = "{}"
     """Attack name to the stage key of its per-image outcomes, JSON object."""
+    audits: Json = "[]"
+    """Stage keys of the gates that were measured, JSON list."""
+
+    # Whether to believe the numbers.
+    gates: Json = "{}"
+    """Gate name to its verdict (`ok`, `warn`, `fail`, `not run`), number, threshold, unit and detail, JSON object."""
+    gate_verdict: str | None = None
+    """The gravest verdict of its gates: `ok`, `warn` or `fail`; null where none was measured."""
 
     # Where it comes from.
     harness_version: str

@@ -186,6 +186,10 @@ class Sweep(BaseModel):
     """Steps of PGD instead of the protocols' own; such a PGD fills no column of its own, but `scores`."""
     seeds: Seeds = (0, 1, 2, 3, 4)
     """A count (`5` is 0..4) or a list (`0,3,7`)."""
+    head_seeds: Seeds | None = None
+    """Seeds of heads, each of them on every encoder; None is the seed of the pre-training itself."""
+    attack_seeds: Seeds | None = None
+    """Seeds of attacks, each of them on every head; None is the seed of the pre-training itself."""
     schedule: Annotated[Schedule, BeforeValidator(_schedule)] = Schedule.QUICK
     """Length of pre-training."""
     epochs: Count | None = None
@@ -228,7 +232,8 @@ class Sweep(BaseModel):
     @property
     def _attack_options(self) -> list[str]:
         grids = {"norm": self.norm, "eps": self.eps, "steps": self.steps}
-        several = [f"attacks=({self.attacks})"] if self.attacks else []
+        names = f"({self.attacks})" if self.attacks and "," in self.attacks else self.attacks
+        several = [f"attacks={names}"] if names else []
         return several + [f"{name}=[{values}]" for name, values in grids.items() if values]
 
     def _attacked(self, protocol: Spec) -> Spec:

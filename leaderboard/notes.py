@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
+from bench.gates.verdicts import Verdict
 from bench.protocols.recipes import PROTOCOLS
 from bench.schema import Status
 from leaderboard.model import FAMILY, MEASURES, Key, Metric
@@ -92,11 +94,30 @@ def _warnings(rows: pd.DataFrame) -> Iterator[str]:
         yield from (f"warning: {sentence}" for sentence in json.loads(text))
 
 
+def _gates(rows: pd.DataFrame) -> Iterator[str]:
+    """Which gates warn or fail, on how many rows, and what that means."""
+    found: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for text in rows["gates"].dropna():
+        for gate, facts in json.loads(text).items():
+            if facts["verdict"] in _SAID_OF_GATES:
+                found.setdefault((gate, facts["verdict"]), []).append(facts)
+    for (gate, verdict), all_facts in sorted(found.items()):
+        said = _SAID_OF_GATES[verdict]
+        yield f"gate {gate} {said} in {len(all_facts)} of {len(rows)} rows: {all_facts[0]['why']}"
+
+
+_SAID_OF_GATES: Mapping[str, str] = {
+    Verdict.WARN: "warns",
+    Verdict.FAIL: "fails, so that nothing here is marked or ranked,",
+}
+
+
 _METHOD_RULES: tuple[Callable[[pd.DataFrame], Iterator[str]], ...] = (
     _labelled,
     _external,
     _other_images,
     _edge,
+    _gates,
     _own_footnotes,
     _warnings,
 )

@@ -11,6 +11,7 @@ import pandas as pd
 
 from bench.data.sources import parse_sources
 from bench.errors import BenchError, unknown
+from bench.gates.verdicts import Verdict
 from bench.grammar import Spec, expand, parse_specs
 from bench.keys import digest
 from bench.registry import Registry
@@ -18,6 +19,8 @@ from bench.schema import Status
 from bench.store import read_rows
 
 METRICS = ("sa", "ra_pgd20", "pgd20", "aa")
+ACCURACIES = (*METRICS, "ra_worst", "corruption", "corruption_19")
+"""All columns in per cent of images, those too that tables do not show."""
 IDENTITY = ("label", "dataset", "protocol")
 """With the setting: what makes rows differ by their seeds alone."""
 VERSION = ("config", "protocol_hash", "plugin_hash", "pretrain_data", "data_fingerprint", "pool_fingerprint")
@@ -204,6 +207,11 @@ def scores(rows: pd.DataFrame, metric: str) -> pd.Series:
     """Seed to per cent: one number per pre-training seed, the mean over its head and attack seeds; nulls left out."""
     values = pd.to_numeric(rows[metric]).astype(float)
     return values.groupby(rows["seed_pretrain"].astype(int)).mean().dropna()
+
+
+def believed(rows: pd.DataFrame) -> bool:
+    """Whether no gate failed on any of these rows: else their numbers are shown, but never marked or ranked."""
+    return not rows["gate_verdict"].isin([Verdict.FAIL.value]).any()
 
 
 def failed_seeds(rows: pd.DataFrame, metric: str) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from leaderboard.claims_report import NOTHING_PUBLISHED, READING
 from leaderboard.claims_verdicts import Record
 from leaderboard.layouts import Layout
 from leaderboard.model import FAMILY, Cell, Claimed, Group, Key, Line, Mark, Metric, Provenance, State, Table
-from leaderboard.rows import Setting, by_setting, current, failed_seeds, fingerprint, scores
+from leaderboard.rows import Setting, believed, by_setting, current, failed_seeds, fingerprint, scores
 from leaderboard.statistics import Column, compare_columns
 
 DATASET_NAMES: Mapping[str, str] = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "stl10": "STL-10"}
@@ -93,9 +93,16 @@ def _tests(block: _Block) -> Iterator[dict[Key, Column[Key]]]:
     for protocol in _ordered(block.rows, "protocol"):
         rows = block.rows[block.rows["protocol"].eq(protocol)]
         keys = [key for dataset in _ordered(rows, "dataset") for key in _keys(rows, dataset, protocol)]
-        columns = {key: {label: scores(block.of(key, label), key.metric) for label in block.order} for key in keys}
+        columns = {key: dict(_ranked(block, key)) for key in keys}
         family = frozenset(key for key in keys if key.metric in FAMILY)
         yield {column.key: column for column in compare_columns(columns, family)}
+
+
+def _ranked(block: _Block, key: Key) -> Iterator[tuple[str, pd.Series]]:
+    """The numbers of the methods that a gate has not failed on this data set under this protocol."""
+    for label in block.order:
+        if believed(rows := block.of(key, label)):
+            yield label, scores(rows, key.metric)
 
 
 def _keys(rows: pd.DataFrame, dataset: str, protocol: str) -> tuple[Key, ...]:

@@ -15,7 +15,7 @@ from bench.config import Count, EpochLength, NonNegative, ScalesWithEpochs
 from bench.contract import Passes
 from bench.engine.loop import Batch, Update
 from bench.models.encoder import ResNetEncoder
-from methods.parts.supervised import DIGITS, AdversarialConfig, AdversarialTraining
+from methods.parts.supervised import DIGITS, RECIPE, AdversarialConfig, AdversarialTraining
 
 
 class ALPConfig(AdversarialConfig):
@@ -35,6 +35,17 @@ class ALP(AdversarialTraining[ALPConfig]):
     name = "alp"
     summary = "ALP: supervised adversarial training with logit pairing"
     Config = ALPConfig
+    DISPUTES = {
+        **RECIPE,
+        "pairing_weight": (
+            "from ImageNet: .5 in the command of the code's README, .25 in the name of a checkpoint (`alp025`) that it "
+            "lists; neither paper has one for CIFAR"
+        ),
+        "targeted attack": (
+            "the code's README trains on pgdll_16_2_10, which aims at the least likely class; AMOC 4.1 says PGD-10 and "
+            "no more: untargeted here, as for the others of its tables"
+        ),
+    }
     PAPER = {"cifar10": ALPConfig(), "cifar100": ALPConfig()}
     # PGD-AT's, so that the two differ in the loss alone; chosen on the held-out slice (tests/studies/held_out.py
     # --protocol own-1, three seeds) against budgets of .1 and .2, pairing weights of .25 and 1, and a rate of .03: no

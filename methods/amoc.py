@@ -156,6 +156,7 @@ class AMOC(TrainingMethod[AMOCConfig, AMOCState]):
     PAPER = {"cifar10": AMOCConfig(), "cifar100": AMOCConfig()}
     # Chosen on the held-out slice (tests/studies/held_out.py). With crops and blur at full strength two views of a
     # digit are no more alike than two digits (mean cosine .68, .67 at the start); both losses settle at ln(bank + 1).
+    # With these settings that still happens to AAC, as on CIFAR-10 (table 8); to AAA, unlike there; and to ACA_FROZEN.
     QUICK = {"digits": AMOCConfig(**DIGITS, eps=0.075)}
     drop_last = False  # models/builder.py:58-70: the last, smaller batch is kept
 

@@ -158,9 +158,8 @@ class Checkpoint(Method[CheckpointConfig]):
             "finetuning_utils.py:478-483), so that a wrong file is a random encoder; here every tensor must fit"
         ),
         "what it has seen": (
-            "a file does not say: ACL's saw the 5,000 validation images of split/train_idx_std.npy, AdvCL's labels "
-            "from an encoder trained on ImageNet (data/imagenet_clPretrain_pseudo_labels.pkl); rows are marked as "
-            "external data"
+            "a file does not say: ACL's saw the 5,000 images that its train_trades.py validates on, AdvCL's labels of "
+            "an encoder trained on ImageNet (pretraining_advCL.py); rows are marked as external data"
         ),
         "fine-tuned or not": (
             "DynACL++ (LPAFT.py) and full fine-tuning (ACL train_trades.py) keep the names of the pre-trained network "

@@ -54,7 +54,7 @@ class DynACLPPConfig(TrainingConfig):
     """LPAFT.py:195-204, option --lr_head; constant."""
     learning_rate: Positive = 0.1
     """LPAFT.py:211-216."""
-    milestones: Annotated[tuple[int, ...], ScalesWithEpochs()] = (10, 20)
+    milestones: Annotated[tuple[Count, ...], ScalesWithEpochs()] = (10, 20)
     """LPAFT.py:211-216: epochs at which the rate falls to a tenth."""
     momentum: Fraction = 0.9
     """LPAFT.py:195-216."""

@@ -89,7 +89,7 @@ class MoCo(TrainingMethod[MoCoConfig, MoCoState]):
     def step(self, net: MoCoState, batch: Batch, update: Update) -> None:
         """MoCo's algorithm 1, or the released order."""
         c = self.config
-        c_x, c_prime_x = (self.view(batch.pixels, batch.generator(name)) for name in ("first view", "second view"))
+        c_x, c_prime_x = self.view.each(batch.pixels, batch.generator("first view"), batch.generator("second view"))
         query = net.f_q(c_x)
         with torch.no_grad():
             key = net.f_k(c_prime_x)

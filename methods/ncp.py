@@ -258,7 +258,7 @@ class NCP(TrainingMethod[NCPConfig, NCPState]):
         """SGD over the student."""
         c = self.config
         return torch.optim.SGD(
-            net.f2.parameters(), lr=c.learning_rate, momentum=c.momentum, weight_decay=c.weight_decay
+            net.f2.parameters(), lr=c.learning_rate, momentum=c.momentum, weight_decay=c.weight_decay, fused=True
         )
 
     def learning_rate(self) -> WarmupCosine:

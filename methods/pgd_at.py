@@ -14,7 +14,7 @@ from bench.config import Count, EpochLength, ScalesWithEpochs
 from bench.contract import Passes
 from bench.engine.loop import Batch, Update
 from bench.models.encoder import ResNetEncoder
-from methods.parts.supervised import DIGITS, AdversarialConfig, AdversarialTraining
+from methods.parts.supervised import DIGITS, RECIPE, AdversarialConfig, AdversarialTraining
 
 
 class PGDATConfig(AdversarialConfig):
@@ -32,6 +32,13 @@ class PGDAT(AdversarialTraining[PGDATConfig]):
     name = "pgd-at"
     summary = "PGD-AT: supervised adversarial training"
     Config = PGDATConfig
+    DISPUTES = {
+        **RECIPE,
+        "mode under attack": (
+            "MadryLab/cifar10_challenge attacks in train mode (train.py has one network for both), AMOC's code in eval "
+            "mode (src/base.py:361-411), which is followed"
+        ),
+    }
     PAPER = {"cifar10": PGDATConfig(), "cifar100": PGDATConfig()}
     # Budget and rate chosen on the held-out slice (tests/studies/held_out.py --protocol own-1).
     QUICK = {"digits": PGDATConfig(**DIGITS, eps=0.15)}

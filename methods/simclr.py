@@ -1,6 +1,7 @@
 """SimCLR (Chen et al., 2020), as NCP-ACL trains its stage 1: the undefended control.
 
-Recipe: NCP-ACL, appendix A.2.1, on solo-learn's implementation (solo-learn at 9187ea3).
+Recipe: NCP-ACL, appendix A.2.1, on solo-learn's implementation (solo-learn at 9187ea3). Its online classifier, which
+sees labels and detached features, is left out: no gradient of it reaches the encoder.
 """
 
 from __future__ import annotations
@@ -149,7 +150,8 @@ class SimCLR(TrainingMethod[SimCLRConfig, Projected]):
     def step(self, net: Projected, batch: Batch, update: Update) -> None:
         """Eq. (1) of NCP-ACL on two views, each its own batch-norm batch (solo-learn base.py, training_step)."""
         views = self.view.each(batch.pixels, batch.generator("first view"), batch.generator("second view"))
-        first, second = map(net, views)
+        features = torch.cat([net.encoder(view) for view in views])
+        first, second = net.projector(features, net.encoder.active_route).chunk(2)
         update(nt_xent(first, second, self.config.temperature))
 
     def export(self, net: Projected) -> Encoder:

@@ -52,6 +52,7 @@ class TRADES(AdversarialTraining[TRADESConfig]):
     Config = TRADESConfig
     DISPUTES = {
         **RECIPE,
+        "eps": "train_trades_cifar10.py has .031 and a step of .007; AMOC 4.1 says 8/255 for all; followed",
         "start": "AMOC starts anywhere in the ball (src/base.py:315-346), TRADES itself .001 N(0, 1) away (trades.py)",
     }
     PAPER = {"cifar10": TRADESConfig(), "cifar100": TRADESConfig()}

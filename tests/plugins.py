@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from string import Template
 
+from PIL import Image
+
 from bench.attacks.threats import CLEAN, AttackKind, AttackSpec, Metric
 from bench.protocols.recipes import HeadRecipe, Objective, Protocol
 
@@ -59,6 +61,16 @@ def write_method(
     path = folder / (file or f"{name}.py")
     path.write_text(METHOD.substitute(name=name, body=body, more=more, imports=imports))
     return str(path)
+
+
+def write_images(folder: Path, *, side: int, train: int = 40, test: int = 20) -> Path:
+    """Write a folder of images in four classes, told apart by their red; returns it."""
+    for split, count in (("train", train), ("test", test)):
+        for number in range(count):
+            path = folder / split / f"class{number % 4}" / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (side, side), (60 * (number % 4), number, 200)).save(path)
+    return folder
 
 
 TRAINED = Template("""

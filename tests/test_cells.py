@@ -26,6 +26,7 @@ ROWS = {
 
 def test_a_cell_is_called_by_what_was_asked_for() -> None:
     assert name_of(ROWS["abcdef"]) == "amoc/digits/alf-1/seed0"
+    assert name_of(cell("amoc", 2, seed_head=0, seed_attack=1)) == "amoc/digits/slf-1/seed2,head0,attack1"
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,15 @@ def test_a_recipe_is_the_json_data_that_the_store_gives_back() -> None:
     assert STAGE.recipe == json.loads(canonical(STAGE.recipe)) == {"lr": [0.1, 1], "on": True}
 
 
+def test_joined_plans_have_each_cell_and_stage_once_after_its_upstreams() -> None:
+    teacher, pupil = STAGE, replace(STAGE, upstream={"teacher": STAGE.key})
+    alone = Plan((CELL,), {teacher.key: teacher})
+    both = Plan((CELL, replace(CELL, label="other")), {teacher.key: teacher, pupil.key: pupil})
+    joined = Plan.joined([alone, both])
+    assert [cell.label for cell in joined.cells] == ["mine", "other"]
+    assert list(joined.stages) == [teacher.key, pupil.key]
+
+
 def test_a_recipe_that_is_no_json_is_refused_where_it_is_made() -> None:
     with pytest.raises(TypeError):
         replace(STAGE, recipe={"path": object()})

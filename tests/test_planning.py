@@ -15,12 +15,12 @@ from PIL import Image
 from bench.data import profiles
 from bench.data.sources import _read
 from bench.errors import BenchError
-from bench.plan import Plan, StageKind
+from bench.plan import Plan, Seeds, StageKind
 from bench.planning import plan_of
 from bench.protocols.recipes import PROTOCOLS
 from tests.plugins import CHEAP, write_method
 
-PRETRAIN, HEAD, ATTACK = StageKind
+PRETRAIN, HEAD, ATTACK, AUDIT = StageKind
 
 
 def keys(plan: Plan, kind: StageKind) -> list[str]:
@@ -40,7 +40,7 @@ class TestGraph:
     def test_stages_are_shared_by_the_cells_that_need_them(self, make_sweep: Any) -> None:
         plan = plan_of(make_sweep(seeds=2, protocols="cheap,cheap-alf"))
         assert len(plan.cells) == 4
-        assert [len(keys(plan, kind)) for kind in StageKind] == [2, 4, 6]
+        assert [len(keys(plan, kind)) for kind in StageKind] == [2, 4, 6, 4]
 
     def test_a_source_is_read_once_whatever_the_limit(
         self, make_sweep: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -62,6 +62,34 @@ class TestGraph:
             assert set(stage.upstream.values()) <= seen
             seen.add(key)
 
+    def test_seeds_of_heads_and_attacks_are_crossed_with_those_of_pre_training(self, make_sweep: Any) -> None:
+        plan = plan_of(make_sweep(seeds=2, head_seeds=3, attack_seeds="0,7"))
+        assert [cell.seeds for cell in plan.cells] == [
+            Seeds(pretrain, head, attack) for pretrain in (0, 1) for head in (0, 1, 2) for attack in (0, 7)
+        ]
+        assert [len(keys(plan, kind)) for kind in StageKind] == [2, 6, 24, 12]  # Two attacks, clean images among them.
+        assert len({cell.name for cell in plan.cells}) == 12
+
+    def test_one_seed_sets_all_where_no_other_is_asked_for(self, make_sweep: Any) -> None:
+        (cell,) = plan_of(make_sweep(seeds="3,")).cells
+        same = plan_of(make_sweep(seeds="3,", head_seeds="3,", attack_seeds="3,")).cells
+        assert (cell.seeds, [cell.key]) == (Seeds(3, 3, 3), [one.key for one in same])
+
+    def test_a_seed_of_its_own_is_in_the_key_of_its_stage_alone(self, make_sweep: Any) -> None:
+        plan = plan_of(make_sweep())
+        assert kinds_that_moved(plan, plan_of(make_sweep(head_seeds="1,"))) == {HEAD, ATTACK, AUDIT}
+        assert kinds_that_moved(plan, plan_of(make_sweep(attack_seeds="1,"))) == {ATTACK, AUDIT}
+
+    def test_a_seed_of_its_own_is_named_in_the_labels_of_its_stage(self, make_sweep: Any) -> None:
+        plan = plan_of(make_sweep(head_seeds="2,", attack_seeds="5,", protocols="cheap"))
+        assert [stage.label for stage in plan.stages.values()] == [
+            "mine digits seed 0",
+            "mine digits seed 0 cheap head seed 2",
+            "mine digits seed 0 cheap head seed 2 clean attack seed 5",
+            "mine digits seed 0 cheap head seed 2 pgd2 attack seed 5",
+            "mine digits seed 0 cheap head seed 2 gates attack seed 5",
+        ]
+
     def test_a_cell_that_is_named_twice_is_one(self, make_sweep: Any, tmp_path: Path) -> None:
         text = write_method(tmp_path)
         assert len(plan_of(make_sweep(methods=f"{text},{text}")).cells) == 1
@@ -82,12 +110,12 @@ class TestKeys:
             ({"rerun": True}, set()),
             ({"execution": "compiled"}, set()),
             ({"precision": "bf16"}, set()),  # of what the engine trains, which the throw-away method is not
-            ({"protocols": "cheap[precision=tf32]"}, {HEAD, ATTACK}),
+            ({"protocols": "cheap[precision=tf32]"}, {HEAD, ATTACK, AUDIT}),
             ({"out": "elsewhere"}, set()),
             ({"data_dir": "elsewhere"}, set()),
-            ({"threads": 2}, {PRETRAIN, HEAD, ATTACK}),
-            ({"seeds": "3"}, {PRETRAIN, HEAD, ATTACK}),
-            ({"limit": "train=50,test=20"}, {PRETRAIN, HEAD, ATTACK}),
+            ({"threads": 2}, {PRETRAIN, HEAD, ATTACK, AUDIT}),
+            ({"seeds": "3"}, {PRETRAIN, HEAD, ATTACK, AUDIT}),
+            ({"limit": "train=50,test=20"}, {PRETRAIN, HEAD, ATTACK, AUDIT}),
         ],
     )
     def test_options_that_move_no_number_move_no_key(
@@ -139,15 +167,15 @@ class TestKeys:
 
     def test_fewer_test_images_leave_the_pre_training_alone(self, make_sweep: Any) -> None:
         before, after = (plan_of(make_sweep(limit=f"train=40,test={count}")) for count in (20, 30))
-        assert kinds_that_moved(before, after) == {HEAD, ATTACK}
+        assert kinds_that_moved(before, after) == {HEAD, ATTACK, AUDIT}
 
     @pytest.mark.parametrize(
         ("change", "moved"),
         [
             ({"why": "Better words."}, set()),
-            ({"attacks": CHEAP.attacks[:1]}, {ATTACK}),
-            ({"attacks": (CHEAP.attacks[0], replace(CHEAP.attacks[1], steps=3))}, {ATTACK}),
-            ({"recipe": replace(CHEAP.recipe, epochs=3)}, {HEAD, ATTACK}),
+            ({"attacks": CHEAP.attacks[:1]}, {ATTACK, AUDIT}),
+            ({"attacks": (CHEAP.attacks[0], replace(CHEAP.attacks[1], steps=3))}, {ATTACK, AUDIT}),
+            ({"recipe": replace(CHEAP.recipe, epochs=3)}, {HEAD, ATTACK, AUDIT}),
         ],
     )
     def test_a_protocol_moves_the_stages_that_follow_it(
@@ -169,7 +197,7 @@ class TestKeys:
 
         first = with_rates(digits=0.1, cifar10=1)
         assert kinds_that_moved(first, with_rates(digits=0.1, cifar10=2)) == set()
-        assert kinds_that_moved(first, with_rates(digits=0.2, cifar10=1)) == {HEAD, ATTACK}
+        assert kinds_that_moved(first, with_rates(digits=0.2, cifar10=1)) == {HEAD, ATTACK, AUDIT}
 
     def test_facts_of_the_data_set_count_for_all_that_use_them(
         self, make_sweep: Any, monkeypatch: pytest.MonkeyPatch
@@ -187,7 +215,12 @@ class TestKeys:
 
         first = plan("a")
         assert kinds_that_moved(first, plan("b", body="'''Nothing.'''; pass  # Nothing at all.")) == set()
-        assert kinds_that_moved(first, plan("c", body="encoder.linear.bias.data += 1")) == {PRETRAIN, HEAD, ATTACK}
+        assert kinds_that_moved(first, plan("c", body="encoder.linear.bias.data += 1")) == {
+            PRETRAIN,
+            HEAD,
+            ATTACK,
+            AUDIT,
+        }
 
     def test_a_helper_beside_a_plugin_counts_for_that_plugin_alone(self, make_sweep: Any, tmp_path: Path) -> None:
         helper = tmp_path / "helper_of_one.py"
@@ -205,9 +238,9 @@ class TestKeys:
             ("bench/errors.py", "unknown {kind}", "no such {kind}", set()),
             ("bench/store.py", "def open", "def opened", set()),
             ("methods/parts/banks.py", "class ", "class Other: ...\n\n\nclass ", set()),
-            ("methods/parts/losses.py", "def nt_xent(", "def nt_xent(*, unused=0, ", {PRETRAIN, HEAD, ATTACK}),
-            ("bench/attacks/evaluate.py", "ROUNDING = 1e-6", "ROUNDING = 1e-5", {ATTACK}),
-            ("bench/protocols/heads.py", "def choose_rate(", "def choose_rate(*, x=0, ", {HEAD, ATTACK}),
+            ("methods/parts/losses.py", "def nt_xent(", "def nt_xent(*, unused=0, ", {PRETRAIN, HEAD, ATTACK, AUDIT}),
+            ("bench/attacks/evaluate.py", "ROUNDING = 1e-6", "ROUNDING = 1e-5", {ATTACK, AUDIT}),
+            ("bench/protocols/heads.py", "def choose_rate(", "def choose_rate(*, x=0, ", {HEAD, ATTACK, AUDIT}),
         ],
     )
     def test_an_edit_of_the_project_moves_the_stages_that_run_it(
@@ -219,7 +252,7 @@ class TestKeys:
         path.write_text(path.read_text().replace(old, new, 1))
         after = sources(copy)
         own = {kind for kind in StageKind if before[kind] != after[kind]}
-        reading = {PRETRAIN: {HEAD, ATTACK}, HEAD: {ATTACK}, ATTACK: set()}
+        reading = {PRETRAIN: {HEAD, ATTACK, AUDIT}, HEAD: {ATTACK, AUDIT}, ATTACK: {AUDIT}, AUDIT: set()}
         assert own.union(*(reading[kind] for kind in own)) == moved
 
 

@@ -59,6 +59,13 @@ def test_the_first_command_installs_the_lock_and_runs_the_main_job() -> None:
         assert part in command
 
 
+def test_the_workflow_installs_the_lock_and_runs_the_gate() -> None:
+    (workflow,) = blocks("yaml")
+    steps = re.findall(r"- run: (.*)", workflow)
+    assert steps[0] in section("First run").replace(".venv/bin/", "")
+    assert steps[1:] == [line for line in COMMANDS if line.startswith("bench regress --junit")]
+
+
 @pytest.mark.parametrize("line", COMMANDS)
 def test_every_command_line_parses(line: str) -> None:
     group = typer.main.get_command(whole_app())
@@ -81,7 +88,10 @@ def check_sweep(sweep: Sweep) -> None:
 
 
 def test_there_are_command_lines_to_check() -> None:
-    named = "run plan why table list doctor perf status show rm gc evaluate export check new compare claims"
+    named = (
+        "run plan why table list doctor perf status show rm gc evaluate export check new disputes noise regress audit "
+        "compare claims"
+    )
     assert {line.split()[1] for line in COMMANDS} == set(named.split())
 
 

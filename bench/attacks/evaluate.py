@@ -62,7 +62,7 @@ def outcomes(
     """Whether each image is classified correctly as it is and after the attack: bool [N] on the CPU.
 
     Adversarial images are classified afresh, in batches of `spec.batch`; an attack's own verdict counts for nothing.
-    Whoever fell in a round keeps out of AutoAttack's next ones. An attack that was interrupted goes on after its last
+    Whoever fell in a round keeps out of the next ones. An attack that was interrupted goes on after its last
     batch, to the bit as if it had not been: a batch depends on nothing but its images and its number.
 
     Args:
@@ -188,7 +188,8 @@ def _pgd_rounds(target: Target, attacked: Classifier, spec: AttackSpec, context:
         objective = lambda image: functional.cross_entropy(attacked(image), y, reduction="sum")  # noqa: E731
         return ascend_in(ball, objective, x, start, budget)
 
-    return [Round(spec.name, partial(perturb, restart)) for restart in range(spec.restarts)]
+    starts = range(spec.restarts)
+    return [Round(spec.name, partial(perturb, start), spares_fallen=start > 0) for start in starts]
 
 
 def _transfer(target: Target, spec: AttackSpec, context: AttackContext) -> AbstractContextManager[Procedure]:

@@ -33,7 +33,7 @@ def foolbox_attack(spec: AttackSpec) -> Any:
         BenchError: if foolbox cannot be imported.
     """
     name, further = CONSTRUCTORS[spec.kind]
-    return getattr(_foolbox().attacks, name)(steps=spec.steps, **further(spec), **spec.options)
+    return getattr(foolbox_package().attacks, name)(steps=spec.steps, **further(spec), **spec.options)
 
 
 def perturb_by_foolbox(target: Target, spec: AttackSpec) -> Perturb:
@@ -41,7 +41,7 @@ def perturb_by_foolbox(target: Target, spec: AttackSpec) -> Perturb:
 
     C&W looks at the progress of a whole batch before it stops, so its result depends on `spec.batch`.
     """
-    attack, model = foolbox_attack(spec), _foolbox().PyTorchModel(target.classifier, (0, 1), target.x.device)
+    attack, model = foolbox_attack(spec), foolbox_package().PyTorchModel(target.classifier, (0, 1), target.x.device)
 
     def perturb(index: Tensor, _: int) -> Tensor:
         with _unconfigured_log():
@@ -52,7 +52,12 @@ def perturb_by_foolbox(target: Target, spec: AttackSpec) -> Perturb:
     return perturb
 
 
-def _foolbox() -> ModuleType:
+def foolbox_package() -> ModuleType:
+    """The package, imported quietly.
+
+    Raises:
+        BenchError: if it cannot be imported.
+    """
     # Its downloader of models wants a git program at import, and it imports a name that SciPy calls old.
     quiet = mock.patch.dict(os.environ, GIT_PYTHON_REFRESH="quiet")
     try:

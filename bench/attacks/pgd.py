@@ -1,4 +1,4 @@
-"""Projected gradient ascent inside an l_inf ball, for attacks inside training and simple ones for judging."""
+"""Projected gradient ascent inside an l_inf ball, for attacks inside training; `balls` has other norms, for judging."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ def trajectory(objective: Objective, x: Tensor, start: Tensor, attack: LinfPGD) 
 @torch.no_grad()
 def climbed(objective: Objective, x: Tensor, image: Tensor, attack: LinfPGD) -> Tensor:
     """`image` after one step, projected to the ball around `x`, then to [0, 1]."""
-    moved = image + attack.step_size * gradient(objective, image).sign()
-    return (x + (moved - x).clamp(-attack.eps, attack.eps)).clamp(0, 1)
+    moved = gradient(objective, image).sign().mul_(attack.step_size).add_(image)
+    return moved.sub_(x).clamp_(-attack.eps, attack.eps).add_(x).clamp_(0, 1)
 
 
 def gradient(objective: Objective, image: Tensor) -> Tensor:
@@ -114,17 +114,18 @@ def undisturbed(*modules: nn.Module, mode: AttackMode = AttackMode.EVAL) -> Iter
     after an exception. Frozen parameters also spare the attack the weight gradients. With `AttackMode.TRAIN` every
     module stays in the mode it is in, and running statistics move.
     """
-    stilled = mode is AttackMode.EVAL
-    training = [part for module in modules for part in module.modules() if part.training and stilled]
-    trainable = [weight for module in modules for weight in module.parameters() if weight.requires_grad]
+    parts = [part for module in modules for part in module.modules()]  # One walk; `parameters()` would be another.
+    training = [part for part in parts if part.training and mode is AttackMode.EVAL]
+    weights = (weight for part in parts for weight in part._parameters.values() if weight is not None)
+    trainable = [weight for weight in weights if weight.requires_grad]
     try:
-        for part in training:  # Not `eval()`, which walks through every module once more.
-            part.training = False
+        for part in training:  # Not `eval()`, nor an assignment: both cost more than an operation on the images.
+            vars(part)["training"] = False
         for weight in trainable:
             weight.requires_grad_(False)
         yield
     finally:
         for part in training:
-            part.training = True
+            vars(part)["training"] = True
         for weight in trainable:
             weight.requires_grad_(True)

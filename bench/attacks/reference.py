@@ -11,6 +11,7 @@ import importlib
 import io
 import sys
 import warnings
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 from unittest import mock
@@ -34,8 +35,22 @@ def robustbench_clean_accuracy(target: Target, *, batch: int) -> float:
     return float(utils.clean_accuracy(target.classifier, target.x, target.y, batch_size=batch))
 
 
-def robustbench_benchmark(target: Target, *, seed: int, batch: int) -> tuple[float, float]:
-    """Clean and AutoAttack accuracy, in 0 .. 1, by `robustbench.eval.benchmark`.
+@dataclass(frozen=True)
+class Benchmark:
+    """What `robustbench.eval.benchmark` says.
+
+    Attributes:
+        clean, robust: accuracies, in 0 .. 1.
+        adversarial: the images [N, 3, H, W] that the second is the accuracy on.
+    """
+
+    clean: float
+    robust: float
+    adversarial: Tensor
+
+
+def robustbench_benchmark(target: Target, *, seed: int, batch: int) -> Benchmark:
+    """Clean and AutoAttack accuracy by `robustbench.eval.benchmark`, in the ball of `target`.
 
     By itself that function loads CIFAR-10 and leaves AutoAttack unseeded; here it gets our images and a seed.
 
@@ -43,17 +58,19 @@ def robustbench_benchmark(target: Target, *, seed: int, batch: int) -> tuple[flo
         BenchError: if robustbench cannot be imported.
     """
     evaluation = _robustbench("eval")
+    made: list[Tensor] = []
     images = mock.patch.object(evaluation, "load_clean_dataset", return_value=(target.x, target.y))
-    attack = mock.patch.object(evaluation, "AutoAttack", _seeded(seed))
+    attack = mock.patch.object(evaluation, "AutoAttack", _seeded(seed, made))
+    threat, device = target.norm.label, target.x.device
     with images, attack, contextlib.redirect_stdout(io.StringIO()):
         clean, robust = evaluation.benchmark(
-            target.classifier, len(target.x), eps=target.eps, batch_size=batch, device=target.x.device
+            target.classifier, len(target.x), threat_model=threat, eps=target.eps, batch_size=batch, device=device
         )
-    return float(clean), float(robust)
+    return Benchmark(float(clean), float(robust), made[0])
 
 
-def _seeded(seed: int) -> type[pyautoattack.AutoAttack]:
-    """AutoAttack with the arguments that robustbench passes and the seed that it does not."""
+def _seeded(seed: int, made: list[Tensor]) -> type[pyautoattack.AutoAttack]:
+    """AutoAttack with the arguments that robustbench passes and the seed that it does not; its images go to `made`."""
 
     class Adapter(pyautoattack.AutoAttack):  # type: ignore[misc]
         def __init__(self, model: Classifier, *, log_path: str | None = None, **options: Any) -> None:
@@ -61,6 +78,7 @@ def _seeded(seed: int) -> type[pyautoattack.AutoAttack]:
 
         def run_standard_evaluation(self, x: Tensor, y: Tensor, *, bs: int, state_path: None = None) -> Tensor:
             adversarial: Tensor = super().run_standard_evaluation(x, y, batch_size=bs)[0]
+            made.append(adversarial)
             return adversarial
 
     return Adapter

@@ -8,7 +8,7 @@ from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
-from bench.data.profiles import DataProfile, profile_of
+from bench.data.profiles import DataProfile
 from bench.errors import BenchError
 
 
@@ -97,7 +97,7 @@ class AttackSpec:
         batch: images attacked together. AutoAttack's bits depend on it, so it is never adapted to the memory at hand.
         clip_start: whether a random start is clipped to [0, 1] before the first step.
         eps: radius of the ball, in units of [0, 1] pixels; None is the data set's, see `radius`.
-        step_size: absolute step size, in units of eps, in the place of `step_fraction`; None where that holds.
+        step_size: step size in units of [0, 1] pixels, instead of `step_fraction`; None where that holds.
         random_start: whether PGD starts at a random image of the ball, or at the image itself.
         parts: of AutoAttack; none of them means all four.
         version: settings of AutoAttack's parts.
@@ -155,9 +155,9 @@ def _default(one: Field[Any]) -> Any:
     return one.default if one.default_factory is MISSING else one.default_factory()
 
 
-REFERENCE = "cifar10"
-REFERENCE_EPS: Mapping[Norm, float] = {Norm.L2: 0.5, Norm.L1: 12.0}
-"""Radii for CIFAR-10 beside l_inf 8/255: AMOC, table 2; AutoAttack and RobustBench use the same (Croce & Hein 2021)."""
+CIFAR10_SIDE = 32
+CIFAR10_EPS: Mapping[Norm, float] = {Norm.LINF: 8 / 255, Norm.L2: 0.5, Norm.L1: 12.0}
+"""Radii for CIFAR-10: AMOC, table 2; AutoAttack and RobustBench use the same (Croce & Hein 2021, arXiv:2103.01208)."""
 
 
 def radius(norm: Norm, profile: DataProfile) -> float:
@@ -170,9 +170,9 @@ def radius(norm: Norm, profile: DataProfile) -> float:
     """
     if norm is Norm.LINF:
         return profile.eps
-    reference = profile_of(REFERENCE)
-    values = (profile.image_size / reference.image_size) ** 2
-    return float(REFERENCE_EPS[norm] * profile.eps / reference.eps * values ** (1 / norm.order))
+    # Numbers rather than CIFAR-10's profile: another data set in that table should leave the keys of attacks alone.
+    values = (profile.image_size / CIFAR10_SIDE) ** 2
+    return float(CIFAR10_EPS[norm] * profile.eps / CIFAR10_EPS[Norm.LINF] * values ** (1 / norm.order))
 
 
 def check_radius(norm: Norm, eps: float) -> None:

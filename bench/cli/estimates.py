@@ -19,6 +19,7 @@ PRODUCT_BYTES: Mapping[StageKind, int] = {
     StageKind.PRETRAIN: 45_000_000,
     StageKind.HEAD: 60_000,
     StageKind.ATTACK: 10_000,
+    StageKind.AUDIT: 10_000,
 }
 """Size of a stage's product, for ResNet-18."""
 DIGITS_ENCODER_BYTES = 350_000

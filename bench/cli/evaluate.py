@@ -38,8 +38,9 @@ _WEIGHTS = frozenset({".safetensors", ".pt", ".pth", ".pkl", ".ckpt", ".tar", ".
 
 
 @takes_flags(
-    "datasets", "protocols", "seeds", "schedule", "limit", "device", "gpus", "jobs", "threads", "out", "data_dir",
-    "checkpoint_every", "rerun",
+    "datasets", "protocols", "attacks", "norm", "eps", "steps", "seeds", "head_seeds", "attack_seeds", "schedule",
+    "limit", "device", "gpus", "jobs",
+    "threads", "out", "data_dir", "checkpoint_every", "rerun",
 )  # fmt: skip
 def evaluate(
     flags: Mapping[str, Any],

@@ -1,4 +1,4 @@
-"""`bench list`: the methods, data sets and protocols there are, and all that is declared about one of them."""
+"""`bench list`: the methods, data sets, protocols and attacks there are, and all that is declared about one of them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
+    from bench.attacks.threats import AttackSpec
     from bench.config import MethodConfig
     from bench.contract import Method
+    from bench.protocols.parts import Case
     from bench.protocols.recipes import HeadRecipe, Protocol
     from bench.registry import MethodEntry
 
@@ -26,6 +28,8 @@ class Kind(StrEnum):
     METHODS = "methods"
     DATASETS = "datasets"
     PROTOCOLS = "protocols"
+    ATTACKS = "attacks"
+    GATES = "gates"
 
 
 def list_things(
@@ -35,7 +39,7 @@ def list_things(
         bool, typer.Option("--costs", help="Methods: the passes of a step and of an epoch, by data set.")
     ] = False,
 ) -> None:
-    """List methods, data sets or protocols; with a name, every setting of it and where that comes from."""
+    """List methods, data sets, protocols, attacks or gates; with a name, all of its settings and their sources."""
     from rich.console import Console
 
     from bench.errors import BenchError
@@ -49,6 +53,22 @@ def list_things(
         parts = list(_costs(name) if costs else LISTS[kind](name))
     for part in parts:
         console.print(part, highlight=False)
+
+
+# Gates.
+
+
+def _gates(name: str | None) -> Iterator[RenderableType]:
+    from bench.gates.table import GATES, chosen
+
+    table = borderless("gate", "looks at", "warns above", "fails above", "what that would mean")
+    for one in chosen(name):
+        gate = GATES[one]
+        limits = (gate.threshold.warn, gate.threshold.fail)
+        shown = ("" if limit is None else f"{limit:g} {gate.threshold.unit}" for limit in limits)
+        table.add_row(one, str(gate.needs), *shown, gate.why)
+    yield table
+    yield "\n[dim]Those that attack or train: bench audit CELL. The others are part of every evaluation.[/]"
 
 
 # Methods.
@@ -243,7 +263,7 @@ def _protocols(name: str | None) -> Iterator[RenderableType]:
     if name is not None:
         yield from _protocol(protocol_of(name))
         return
-    table = borderless("protocol", "head trained on", "its rate", "encoder", "metrics", "whose")
+    table = borderless("protocol", "trained on", "its rate", "encoder", "metrics", "whose")
     for protocol in PROTOCOLS.values():
         table.add_row(*_protocol_row(protocol))
     yield table
@@ -254,7 +274,12 @@ def _protocols(name: str | None) -> Iterator[RenderableType]:
 def _protocol_row(protocol: Protocol) -> tuple[str, ...]:
     recipe = protocol.recipe
     metrics = ", ".join(attack.metric or attack.name for attack in protocol.attacks)
-    return protocol.name, *_training_of(recipe), str(recipe.encoder_mode), metrics, _origin(protocol)
+    return protocol.name, *_training_of(recipe), _encoder_in(recipe), metrics, _origin(protocol)
+
+
+def _encoder_in(recipe: HeadRecipe) -> str:
+    """What happens to the encoder meanwhile."""
+    return f"trained, {recipe.encoder_mode}" if recipe.scope == "all" else str(recipe.encoder_mode)
 
 
 def _training_of(recipe: HeadRecipe) -> tuple[str, str]:
@@ -262,7 +287,9 @@ def _training_of(recipe: HeadRecipe) -> tuple[str, str]:
     if not recipe.trained:
         return "the encoder's own, as it is", "none"
     images = recipe.objective + (f", {recipe.augmentation}" if recipe.augmentation != "none" else "")
-    return images, f"as {recipe.rate_from}" if recipe.rate_from else "chosen" if recipe.rates else "fixed"
+    by_method = any(case.methods and case.rate_by_dataset for case in recipe.cases)
+    fixed = "fixed, by method" if by_method else "fixed"
+    return images, f"as {recipe.rate_from}" if recipe.rate_from else "chosen" if recipe.rates else fixed
 
 
 def _origin(protocol: Protocol) -> str:
@@ -277,11 +304,75 @@ def _protocol(protocol: Protocol) -> Iterator[RenderableType]:
     yield f"[bold]{escape(protocol.name)}[/]  {_origin(protocol)}, version {protocol.version}, hash {protocol.hash}"
     yield f"[dim]{escape(protocol.why)}[/]"
     table = borderless("part", "value")
-    for part, value in asdict(protocol.recipe).items():
-        table.add_row(f"head.{part}", escape(_data(value)))
+    for part, value in protocol.recipe.identity.items():
+        if part != "cases":
+            table.add_row(f"head.{part}", escape(_data(value)))
+    for case in protocol.recipe.cases:
+        table.add_row(f"head for {_whom(case)}", escape(_said(case)))
     for attack in protocol.attacks:
         facts = {part: value for part, value in asdict(attack).items() if part != "name" and value}
         table.add_row(f"attack.{attack.name}", escape(_data(facts)))
+    yield table
+
+
+def _whom(case: Case) -> str:
+    """`air, air-pp on stl10`."""
+    methods = ", ".join(case.methods) or "all methods"
+    return f"{methods} on {', '.join(case.datasets)}" if case.datasets else methods
+
+
+def _said(case: Case) -> str:
+    """What a case changes."""
+    parts = {"rate_by_dataset": case.rate_by_dataset, "epochs": case.epochs, "batch": case.batch}
+    said = {name: value for name, value in {**parts, "milestones": case.milestones}.items() if value}
+    return "; ".join(f"{name} {_data(value)}" for name, value in said.items())
+
+
+# Attacks.
+
+
+def _attacks(name: str | None) -> Iterator[RenderableType]:
+    from bench.attacks.catalogue import ATTACK_SETS, ATTACKS, attack_of
+
+    if name is not None and name not in ATTACK_SETS:
+        yield from _attack(attack_of(name))
+        return
+    chosen = ATTACK_SETS.get(name, ()) if name else tuple(ATTACKS)
+    table = borderless("attack", "norm", "steps", "step / eps", "starts", "column")
+    for spec in (ATTACKS[one] for one in chosen):
+        table.add_row(*_attack_row(spec))
+    yield table
+    if name is None:
+        sets = borderless("set", "attacks")
+        for title, members in ATTACK_SETS.items():
+            sets.add_row(title, ", ".join(members))
+        yield sets
+        yield "\n[dim]--attacks takes names, sets, and transfer:CELL, which is PGD-20 on another finished cell.[/]"
+        yield "[dim]--norm, --eps and --steps change those that have them. What fills no column: bench show CELL[/]"
+
+
+def _attack_row(spec: AttackSpec) -> tuple[str, ...]:
+    from bench.attacks.threats import AttackKind
+
+    norm = spec.norm.label if spec.bounded else ""
+    fraction = f"{spec.step_fraction:g}" if spec.step_fraction else ""
+    starts = str(spec.restarts) if spec.kind is AttackKind.PGD and spec.random_start else ""
+    return spec.name, norm, str(spec.steps or ""), fraction, starts, spec.metric or ""
+
+
+def _attack(spec: AttackSpec) -> Iterator[RenderableType]:
+    from dataclasses import asdict
+
+    from rich.markup import escape
+
+    from bench.data.profiles import PROFILES
+
+    table = borderless("part", "value")
+    for part, value in asdict(spec).items():
+        table.add_row(part, escape(_data(value)))
+    if spec.bounded:
+        radii = {name: f"{spec.eps_for(profile):.4g}" for name, profile in PROFILES.items()}
+        table.add_row("eps by data set", escape(_data(radii)))
     yield table
 
 
@@ -297,4 +388,6 @@ LISTS: Mapping[Kind, Callable[[str | None], Iterator[RenderableType]]] = {
     Kind.METHODS: _methods,
     Kind.DATASETS: _datasets,
     Kind.PROTOCOLS: _protocols,
+    Kind.ATTACKS: _attacks,
+    Kind.GATES: _gates,
 }

@@ -10,8 +10,12 @@ import typer
 from typer.core import TyperCommand
 
 import bench
+from bench.cli.audit import EXAMPLES as AUDIT_EXAMPLES
+from bench.cli.audit import audit
 from bench.cli.check import EXAMPLES as CHECK_EXAMPLES
 from bench.cli.check import check
+from bench.cli.disputes import EXAMPLES as DISPUTES_EXAMPLES
+from bench.cli.disputes import disputes
 from bench.cli.doctor import doctor
 from bench.cli.evaluate import EXAMPLES as EVALUATE_EXAMPLES
 from bench.cli.evaluate import evaluate
@@ -133,7 +137,9 @@ add("plan", takes_sweep(plan))
 add("why", takes_sweep(why))
 add("evaluate", evaluate, EVALUATE_EXAMPLES)
 add("export", export, EXPORT_EXAMPLES)
+add("audit", audit, AUDIT_EXAMPLES)
 add("list", list_things)
+add("disputes", disputes, DISPUTES_EXAMPLES)
 add("check", check, CHECK_EXAMPLES)
 add("new", new, NEW_EXAMPLES)
 add("perf", perf)

@@ -39,6 +39,8 @@ SWEEP_FLAGS = {
     "eps": Flag("LIST", "Radius of that ball: 8/255, ...; a ladder 0,1/255,2/255 is a row for each."),
     "steps": Flag("N", "Steps of PGD; it then fills no column, but the row's scores by its name (pgd50)."),
     "seeds": Flag("N|LIST", "A count (5, the default, is 0 to 4) or a list (0,3,7)."),
+    "head_seeds": Flag("N|LIST", "Of heads, every one on each encoder; by default the seed of the pre-training."),
+    "attack_seeds": Flag("N|LIST", "Of attacks, every one on each head; by default the seed of the pre-training."),
     "schedule": Flag("NAME", "quick (default, digits on a CPU), short (20 epochs) or paper."),
     "epochs": Flag("N", "Pre-train for N epochs instead of the schedule's; milestones scale along."),
     "budget": Flag(

@@ -55,7 +55,7 @@ def _cells(plan: Plan, store: Store) -> Table:
             escape(cell.label),
             escape(cell.data.source),
             cell.protocol,
-            str(cell.seeds.pretrain),
+            cell.seeds.text,
             *_states(cell, plan, store),
         )
     return table

@@ -12,6 +12,7 @@ from bench.cli.failures import ExitCode
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from bench.executors import Summary
     from bench.plan import Plan
     from bench.sweep import Sweep
 
@@ -25,10 +26,22 @@ def run(
     table: Annotated[bool, typer.Option("--table/--no-table", help="Print the table at the end.")] = True,
 ) -> int:
     """Pre-train, fit heads, attack, and print the table; what is finished already is taken from the store."""
+    plan, summary = carry_out(sweep)
+    if table:
+        print_table(plan, sweep)
+    return ExitCode.OK if summary.ok else ExitCode.FAILED
+
+
+def carry_out(sweep: Sweep, *others: Sweep) -> tuple[Plan, Summary]:
+    """Plan a sweep, carry out what its store does not hold, and show how that goes.
+
+    Cells of `others` join it; where and with how many workers, the first one says for all.
+    """
     from rich.console import Console
 
     from bench.cli.progress import display
     from bench.executors import execute, warmed_up
+    from bench.plan import Plan
     from bench.planning import plan_of
     from bench.store import Store
 
@@ -36,13 +49,11 @@ def run(
     store = Store.open(sweep.out)
     with warmed_up(sweep) as server:
         with console.status("planning: reading data and methods"):
-            plan = plan_of(sweep, download=True)
+            plan = Plan.joined(plan_of(one, download=True) for one in (sweep, *others))
         with display(plan, console, store.log) as shown:
             summary = execute(plan, store, sweep, shown, server)
             shown.finish(summary)
-    if table:
-        print_table(plan, sweep)
-    return ExitCode.OK if summary.ok else ExitCode.FAILED
+    return plan, summary
 
 
 def print_table(plan: Plan, sweep: Sweep) -> None:

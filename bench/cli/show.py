@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 IDENTITY = (
     "status", "error", "log", "label", "dataset", "pretrain_data", "schedule", "epochs", "limit_train", "limit_test",
     "protocol", "norm", "eps", "precision", "seed_pretrain", "seed_head", "seed_attack", "test_images", "train_images",
-    "sa", "ra_pgd20", "pgd20", "aa", "head_rate", "head_rate_at_edge", "created", "harness_version", "commit", "plugin",
+    "sa", "ra_pgd20", "pgd20", "aa", "ra_worst", "worst_over", "corruption", "corruption_19", "head_rate",
+    "head_rate_at_edge", "created", "harness_version", "commit", "plugin",
 )  # fmt: skip
 """Columns of the row that are shown, in this order, where they hold something."""
 BARS = "▁▂▃▄▅▆▇█"
@@ -56,7 +57,7 @@ def show(
     row = rows[key]
     others = needed([row], (), graph_of(store)) - set(stages_of(row))
     console.print(f"[bold]{_plain(name_of(row))}[/]  cell {key}\n", highlight=False)
-    console.print(_pairs({name: row[name] for name in IDENTITY if row[name] is not None}), highlight=False)
+    console.print(_pairs({name: row[name] for name in IDENTITY if row.get(name) is not None}), highlight=False)
     _section(console, "Settings", _pairs(json.loads(row["config"])))
     contexts: list[str] = []
     for stage in (*sorted(others), *stages_of(row)):
@@ -175,7 +176,9 @@ def _attacks(row: Row, store: Store) -> RenderableType:
         if store.has(key):
             result = store.record(key)["result"]
             right, images = result["correct"], result["images"]
-            table.add_row(_plain(name), result["metric"], str(right), str(images), f"{100 * right / images:.2f} %")
+            table.add_row(
+                _plain(name), result["metric"] or "", str(right), str(images), f"{100 * right / images:.2f} %"
+            )
         else:
             table.add_row(_plain(name), "", "", "", "not finished, or removed")
     return table

@@ -2,23 +2,81 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from bench.data.profiles import DataProfile
 from bench.data.sources import Limit, SourceKind, load, load_pool, parse_source
-from bench.errors import DataNotHere
+from bench.errors import DataNotHere, StageError
 from bench.plan import DataRef
 
 if TYPE_CHECKING:
-    from bench.contract import UnlabelledImages
+    from bench.contract import LabelledImages, UnlabelledImages
     from bench.data.corruptions import CorruptedImages
     from bench.data.sources import DataSet, Pool
 
 NOT_HERE = "not downloaded"
 """Stands for the fingerprint of a data set that is not on this machine: no stored stage has it."""
+
+
+class Part(StrEnum):
+    """What of a source was read."""
+
+    TRAIN = "train"
+    TEST = "test"
+    POOL = "pool"
+
+
+Read: TypeAlias = tuple[str, Part]
+"""The canonical text of a source, and the part of it."""
+
+# Stages are carried out by code that knows neither their record nor what their methods call: it would have to hand
+# both through.
+_READS: ContextVar[list[Read] | None] = ContextVar("reads", default=None)
+_SEALED: ContextVar[str | None] = ContextVar("sealed", default=None)
+
+
+@contextmanager
+def logged() -> Iterator[list[Read]]:
+    """Inside, every set of images that is handed out is noted."""
+    reads: list[Read] = []
+    token = _READS.set(reads)
+    try:
+        yield reads
+    finally:
+        _READS.reset(token)
+
+
+@contextmanager
+def sealed(who: str) -> Iterator[None]:
+    """Inside, `who` can read no images by itself: what it may see it is handed, and test images wait to be scored."""
+    token = _SEALED.set(who)
+    try:
+        yield
+    finally:
+        _SEALED.reset(token)
+
+
+def _note(ref: DataRef, *parts: Part) -> None:
+    """Parts of a source are about to be handed out.
+
+    Raises:
+        StageError: inside `sealed`.
+    """
+    if who := _SEALED.get():
+        raise StageError(
+            f"{who} asked for the data set '{ref.source}' by itself, and test images and classes are sealed while it "
+            f"works: use the images that `pretrain` is handed, or name others to pre-train on with `pretrain_pool`."
+        )
+    reads = _READS.get()
+    if reads is not None:
+        reads += [(ref.source, part) for part in parts]
 
 
 @dataclass(frozen=True)
@@ -45,8 +103,31 @@ def data_set(ref: DataRef, data_dir: Path, download: bool = True) -> DataSet:
 
     Raises:
         BenchError: as `bench.data.sources.load`.
+        StageError: inside `sealed`.
     """
+    _note(ref, Part.TRAIN, Part.TEST)
     return _data_set(ref, data_dir, download)
+
+
+def training_set(ref: DataRef, data_dir: Path) -> DataSet:
+    """The images to fit a head on, on the CPU: `test` is empty, so that nothing can be chosen on it.
+
+    Raises:
+        BenchError: as `data_set`.
+    """
+    _note(ref, Part.TRAIN)
+    data = _data_set(ref, data_dir, True)
+    return replace(data, test=replace(data.test, pixels=data.test.pixels[:0], labels=data.test.labels[:0]))
+
+
+def test_images(ref: DataRef, data_dir: Path) -> LabelledImages:
+    """The images to score, on the CPU.
+
+    Raises:
+        BenchError: as `data_set`.
+    """
+    _note(ref, Part.TEST)
+    return _data_set(ref, data_dir, True).test
 
 
 def corrupted_images(ref: DataRef, types: tuple[str, ...], data_dir: Path) -> CorruptedImages:
@@ -57,6 +138,7 @@ def corrupted_images(ref: DataRef, types: tuple[str, ...], data_dir: Path) -> Co
     """
     from bench.data.corruptions import CorruptedImages
 
+    _note(ref, Part.TEST)
     limit = _limit(ref)
     return CorruptedImages.of(types, parse_source(ref.source).profile, data_dir, limit.test if limit else None)
 
@@ -66,7 +148,9 @@ def pool(ref: DataRef, data_dir: Path, download: bool = True) -> Pool:
 
     Raises:
         BenchError: as `bench.data.sources.load_pool`.
+        StageError: inside `sealed`.
     """
+    _note(ref, Part.POOL)
     return _pool(ref, data_dir, download)
 
 
@@ -122,7 +206,7 @@ def training_images(ref: DataRef, data_dir: Path, *, labelled: bool) -> Unlabell
     Raises:
         BenchError: as `data_set` and `pool`; a source without classes cannot be read with them.
     """
-    return data_set(ref, data_dir).train if labelled else pool(ref, data_dir).images
+    return training_set(ref, data_dir).train if labelled else pool(ref, data_dir).images
 
 
 def training_facts(ref: DataRef, data_dir: Path, download: bool, *, labelled: bool) -> DataFacts:

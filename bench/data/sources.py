@@ -1,5 +1,8 @@
 """Where images come from: `digits`, `cifar10`, `stl10:unlabelled`, `parquet:DIR[like=NAME]`, `folder:DIR[like=NAME]`.
 
+`stl10[from=cifar10]` is a transfer: encoders are pre-trained on CIFAR-10, with its settings; heads and attacks meet
+STL-10, resized to CIFAR-10's size.
+
 Names and limits are read without torch; it is imported when images are loaded.
 """
 
@@ -14,7 +17,7 @@ from typing import TYPE_CHECKING
 from bench.data.limits import Limit
 from bench.data.profiles import PROFILES, DataProfile, profile_of
 from bench.errors import BenchError, DataNotHere, unknown
-from bench.grammar import Spec, parse_specs
+from bench.grammar import Spec, Value, parse_specs
 
 if TYPE_CHECKING:
     import torch
@@ -39,6 +42,8 @@ __all__ = [
     "parse_sources",
 ]
 
+FROM = "from"
+"""The option that names the source to pre-train on, in a transfer."""
 TEST_OF_DIGITS = 128
 """Test images of `digits`: few enough for AutoAttack on all of them on a CPU (chosen)."""
 TEST_SHARE = 0.2
@@ -75,6 +80,7 @@ FORMS: Mapping[str, str] = {
     "cifar100": "60,000 images, 32x32, 100 classes, through torchvision",
     "stl10": "13,000 labelled images, 96x96, 10 classes, through torchvision; pre-training adds the unlabelled 100,000",
     "stl10:unlabelled": "its 100,000 unlabelled images, for pre-training only",
+    "stl10[from=cifar10]": "a transfer: pre-trained on cifar10, judged on stl10 at its size; any two sources will do",
     "parquet:DIR[like=NAME]": "train*.parquet and test*.parquet in the Hugging Face image layout",
     "folder:DIR[like=NAME]": "a folder of images per class, under train/ and test/ or directly",
 }
@@ -90,23 +96,32 @@ class Source:
         path: the folder of a `parquet` or `folder` source.
         part: the part meant, if not the whole.
         like: the data set that lends a `parquet` or `folder` source its settings.
+        pretrained_on: in a transfer, the source that encoders are pre-trained on; it lends its settings and image size.
     """
 
     kind: SourceKind
     path: Path | None = None
     part: Part | None = None
     like: str | None = None
+    pretrained_on: Source | None = None
 
     @property
     def profile(self) -> DataProfile:
-        """The facts of the data set that it is, or is like."""
-        return PROFILES[self.like or self.kind.value]
+        """The facts of the data set that it is, or is like; in a transfer, of the one that encoders are trained on."""
+        return self.pretrained_on.profile if self.pretrained_on else PROFILES[self.like or self.kind.value]
+
+    @property
+    def pool(self) -> str:
+        """The name of the source to pre-train on, unless a method's settings name another."""
+        return (self.pretrained_on or self).name
 
     @property
     def name(self) -> str:
         """The canonical spelling, which `parse_source` reads back."""
         tail = self.path or self.part
-        options = {"like": self.like} if self.like else {}
+        options: dict[str, Value] = {"like": self.like} if self.like else {}
+        if self.pretrained_on:
+            options["from"] = self.pretrained_on.name
         return Spec(self.kind.value + (f":{tail}" if tail else ""), options).text
 
 
@@ -131,12 +146,24 @@ def _source_of(spec: Spec) -> Source:
     head, colon, tail = spec.name.partition(":")
     if head not in set(SourceKind):
         raise unknown("data set", spec.name, FORMS)
-    kind = SourceKind(head)
+    kind, origin = SourceKind(head), _origin_of(spec)
     if kind.is_path:
-        return _path_source(kind, tail, spec)
-    if spec.options:
-        raise BenchError(f"data set '{spec.name}' takes no options; remove '[{', '.join(spec.options)}=...]'.")
-    return Source(kind, part=_part_of(kind, tail) if colon else None)
+        return _path_source(kind, tail, spec, origin)
+    if others := [option for option in spec.options if option != FROM]:
+        raise BenchError(f"data set '{spec.name}' takes no option but '{FROM}'; remove '[{', '.join(others)}=...]'.")
+    return Source(kind, part=_part_of(kind, tail) if colon else None, pretrained_on=origin)
+
+
+def _origin_of(spec: Spec) -> Source | None:
+    """In a transfer, the source to pre-train on."""
+    if (text := spec.options.get(FROM)) is None:
+        return None
+    if not isinstance(text, str):
+        raise BenchError(f"'{spec.text}': {FROM} takes one data set, e.g. stl10[{FROM}=cifar10].")
+    origin = parse_source(text)
+    if origin.pretrained_on:
+        raise BenchError(f"'{spec.text}' transfers twice; name the one data set to pre-train on after {FROM}=.")
+    return origin
 
 
 def _part_of(kind: SourceKind, tail: str) -> Part:
@@ -147,13 +174,17 @@ def _part_of(kind: SourceKind, tail: str) -> Part:
     return Part(tail)
 
 
-def _path_source(kind: SourceKind, path: str, spec: Spec) -> Source:
+def _path_source(kind: SourceKind, path: str, spec: Spec, origin: Source | None) -> Source:
     if not path.strip():
         raise BenchError(f"'{spec.text}' names no folder; write {kind}:DIR[like=NAME].")
     for option in spec.options:
-        if option != "like":
-            raise unknown(f"option of {kind}", option, ["like"])
+        if option not in ("like", FROM):
+            raise unknown(f"option of {kind}", option, ["like", FROM])
     like = spec.options.get("like")
+    if origin:
+        if like is not None:
+            raise BenchError(f"'{spec.text}': with {FROM}= the settings are those of '{origin.name}'; leave like= out.")
+        return Source(kind, path=Path(path), pretrained_on=origin)
     if like is None:
         raise BenchError(
             f"'{spec.text}' does not say which data set's paper settings, normalisation and eps apply to it; "
@@ -260,7 +291,7 @@ def load(source: Source, *, limit: Limit | None = None, data_dir: Path, download
         raise BenchError(f"'{source.name}' has no labels, so nothing can be evaluated on it; use '{source.kind}'.")
     limit = limit or Limit()
     try:
-        train, test = _read(source, data_dir, download)
+        train, test = _resized(source, *_read(source, data_dir, download))
     except OSError as error:
         raise BenchError(f"cannot read data set '{source.name}': {error}; check that its files may be read.") from error
     classes = _count_classes(source, train, test)
@@ -308,6 +339,15 @@ def _read(source: Source, data_dir: Path, download: bool) -> tuple[Examples, Exa
             return readers.read_folder(_folder_of(source), source.profile, TEST_SHARE)
         case _:
             return archives.read(source.kind.value, data_dir, download)
+
+
+def _resized(source: Source, train: Examples, test: Examples) -> tuple[Examples, Examples]:
+    """In a transfer, at the size of the images that encoders were trained on."""
+    from bench.data import readers
+
+    if source.pretrained_on is None:
+        return train, test
+    return readers.resized(train, source.profile.image_size), readers.resized(test, source.profile.image_size)
 
 
 def _read_stl10_pool(source: Source, data_dir: Path, download: bool) -> Pixels:

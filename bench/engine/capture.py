@@ -362,10 +362,14 @@ def compile_encoders(net: nn.Module) -> None:
 
     Normalisation and choice of the route stay outside. Static shapes: a second batch size is a second compilation.
     """
+    for network in networks_in(net):
+        network.compile(dynamic=False)
+
+
+def networks_in(net: nn.Module) -> Iterator[nn.Module]:
+    """What has weights inside of every encoder of `net`."""
     for encoder in (part for part in net.modules() if isinstance(part, Encoder)):
-        for network in encoder.children():
-            if any(True for _ in network.parameters()):
-                network.compile(dynamic=False)
+        yield from (network for network in encoder.children() if any(True for _ in network.parameters()))
 
 
 def roomy(call: CallT) -> CallT:

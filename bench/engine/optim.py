@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import compress
+from operator import not_
 from typing import Any
 
 import torch
 from torch import Tensor
+
+Tensors = list[Tensor] | tuple[Tensor, ...]
 
 
 def make_capturable(optimiser: torch.optim.Optimizer, device: torch.device) -> None:
@@ -107,12 +110,10 @@ class Lars(torch.optim.Optimizer):
         weights = [weight for weight in group["params"] if weight.grad is not None]
         if not weights:
             return
-        lr, inside = group["lr"], self.form.rate_in_buffer
-        direction = scaled_gradients(weights, lr, group["weight_decay"], self.form)
-        velocity = [self._velocity(weight) for weight in weights]
+        lr, velocity = group["lr"], [self._velocity(weight) for weight in weights]
         torch._foreach_mul_(velocity, group["momentum"])
-        torch._foreach_add_(velocity, torch._foreach_mul(direction, lr) if inside else direction)
-        torch._foreach_sub_(weights, velocity if inside else torch._foreach_mul(velocity, lr))
+        add_directions(velocity, weights, lr, group["weight_decay"], self.form)
+        add_scaled(weights, velocity, -1.0 if self.form.rate_in_buffer else -lr)
 
     def _velocity(self, weight: Tensor) -> Tensor:
         state = self.state[weight]
@@ -122,29 +123,47 @@ class Lars(torch.optim.Optimizer):
         return velocity
 
 
-def scaled_gradients(weights: list[Tensor], lr: float | Tensor, decay: float, form: LarsForm) -> list[Tensor]:
-    """The step r (g + l w) for each of `weights`, gradients taken from `.grad`; g itself for excluded ones."""
-    gradients = [weight.grad for weight in weights if weight.grad is not None]
-    included = [not form.exclude_vectors or weight.ndim != 1 for weight in weights]
-    matrices = list(compress(weights, included))
-    directions = iter(scaled(matrices, list(compress(gradients, included)), lr, decay, form) if matrices else [])
-    return [next(directions) if own else gradient for own, gradient in zip(included, gradients, strict=True)]
+def add_directions(
+    velocity: list[Tensor], weights: list[Tensor], lr: float | Tensor, decay: float, form: LarsForm
+) -> None:
+    """Add r (g + l w) to the velocity of each of `weights`, gradients taken from `.grad`; g itself to excluded ones.
+
+    Where the form holds the rate in the buffer, both times lr.
+    """
+    rate = lr if form.rate_in_buffer else 1.0
+    moving = [(own, weight, weight.grad) for own, weight in zip(velocity, weights, strict=True)]
+    excluded = [form.exclude_vectors and weight.ndim == 1 for weight in weights]
+    if any(excluded):
+        own, _, gradients = zip(*compress(moving, excluded), strict=True)
+        add_scaled(own, gradients, rate)
+    if not all(excluded):
+        own, matrices, gradients = zip(*compress(moving, map(not_, excluded)), strict=True)
+        ratios, shrinks = factors(matrices, gradients, lr, decay, form)
+        pulled = torch._foreach_addcmul(gradients, matrices, shrinks.unbind())
+        torch._foreach_addcmul_(own, pulled, (ratios * rate).unbind())
 
 
-def scaled(
-    weights: list[Tensor], gradients: list[Tensor], lr: float | Tensor, decay: float, form: LarsForm
-) -> list[Tensor]:
-    """The step r (g + l w) for each of `weights`, none of them excluded."""
-    size = torch.stack(torch._foreach_norm(weights))
-    slope = torch.stack(torch._foreach_norm(gradients))
-    moved = (size > form.smallest_norm) & (slope > form.smallest_norm)
+def add_scaled(targets: Tensors, others: Tensors, factor: float | Tensor) -> None:
+    """Add `factor` times `others` to `targets`, in one pass where the factor is a number."""
+    if isinstance(factor, Tensor):
+        torch._foreach_add_(targets, torch._foreach_mul(others, factor))
+    else:
+        torch._foreach_add_(targets, others, alpha=factor)
+
+
+def factors(
+    weights: Tensors, gradients: Tensors, lr: float | Tensor, decay: float, form: LarsForm
+) -> tuple[Tensor, Tensor]:
+    """r and l for each of `weights`, none of them excluded."""
+    norms = torch.stack(torch._foreach_norm([*weights, *gradients])).view(2, -1)
+    size, slope = norms.unbind()
+    moved = (norms > form.smallest_norm).all(dim=0)
     ratio = torch.where(moved, trust(size, slope, lr, decay, form), 1.0)
-    shrink = decay * (moved | form.decay_at_zero_norm).to(ratio)
-    pulls = torch._foreach_mul(weights, list(shrink.unbind()))
-    return list(torch._foreach_mul(torch._foreach_add(gradients, pulls), list(ratio.unbind())))
+    decaying = torch.ones_like(moved) if form.decay_at_zero_norm else moved
+    return ratio, decay * decaying.to(ratio)
 
 
 def trust(size: Tensor, slope: Tensor, lr: float | Tensor, decay: float, form: LarsForm) -> Tensor:
     """The ratio r per weight tensor, from the norms of weights and gradients; of no meaning where one is zero."""
-    ratio = form.eta * size / (slope + decay * size + form.epsilon)
+    ratio = form.eta * size / torch.add(slope + form.epsilon, size, alpha=decay)
     return (ratio / lr).clamp(max=1) if form.clip else ratio

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bench.data.profiles import profile_of
 from bench.executors.work import method_of
+from bench.gates.subject import BATCH
 from bench.models.resnet import Architecture
 from bench.plan import Plan, Stage, StageKind
+from bench.planning import recipe_for
 from bench.protocols.recipes import protocol_of
 from bench.store import Store
 
@@ -84,6 +87,9 @@ def _batch(stage: Stage) -> float | None:
             # The graphs of all full backward passes of a step wait for the loss.
             return batch * max(1, passes.backward) if passes and batch else None
         case StageKind.HEAD:
-            return protocol_of(str(task.protocol)).recipe.batch
+            recipe = recipe_for(task, profile_of(task.method.profile))
+            return recipe.batch * recipe.graphs
+        case StageKind.AUDIT:
+            return BATCH
         case StageKind.ATTACK:
             return protocol_of(str(task.protocol)).attack(str(task.attack)).batch

@@ -13,13 +13,15 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from bench.errors import BenchError
+from bench.keys import recipe_key
 from bench.plan import StageKind
-from bench.store import CORRECT, OUTCOMES, Store, parquet
+from bench.store import CORRECT, OUTCOMES, STAGE, Store, parquet
 
 FILES: Mapping[StageKind, str] = {
     StageKind.PRETRAIN: "encoder.safetensors",
     StageKind.HEAD: "head.safetensors",
     StageKind.ATTACK: OUTCOMES,
+    StageKind.AUDIT: "numbers.safetensors",
 }
 """The file of each kind of stage."""
 HISTORY = "history.json"
@@ -64,10 +66,13 @@ def stored(store: Store, key: str, kind: StageKind) -> dict[str, Tensor]:
     """The tensors of a finished stage, on the CPU, to the bit as they were stored.
 
     Raises:
-        BenchError: if the file is torn, or its content was changed.
+        BenchError: if the file is torn, its content was changed, or all of it is another stage's.
     """
+    record = store.record(key)
+    if recipe_key(record["kind"], record["recipe"], record["upstream"]) != key:
+        raise store.damaged(key, STAGE, "it is the record of another stage")
     tensors = _outcomes(store, key) if kind is StageKind.ATTACK else _weights(store, key, FILES[kind])
-    if bits_of(tensors) != store.record(key).get("bits"):
+    if bits_of(tensors) != record.get("bits"):
         raise store.damaged(key, FILES[kind], "its content is not what was stored")
     return tensors
 

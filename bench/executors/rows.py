@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
@@ -11,6 +12,7 @@ import numpy as np
 from bench import __version__
 from bench.attacks.threats import AttackKind
 from bench.executors.events import Event, StageState
+from bench.gates.verdicts import Result, overall
 from bench.keys import canonical
 from bench.plan import Cell, Plan
 from bench.provenance import commit
@@ -41,8 +43,9 @@ class Ledger:
         complete = [cell for cell in self.open.values() if all(key in self.ended for key in cell.stages)]
         for cell in complete:
             del self.open[cell.key]
-            row = row_of(cell, self.plan, self.store, [self.ended[key] for key in cell.stages])
-            if _lasting(row.as_dict()) != _lasting(self.known.get(cell.key, {})):
+            known = self.known.get(cell.key, {})
+            row = row_of(cell, self.plan, self.store, [self.ended[key] for key in cell.stages], known)
+            if _lasting(row.as_dict()) != _lasting(known):
                 self.store.add_row(row)
 
 
@@ -50,8 +53,10 @@ def _lasting(row: Mapping[str, Any]) -> Columns:
     return {name: value for name, value in row.items() if name not in VOLATILE and value is not None}
 
 
-def row_of(cell: Cell, plan: Plan, store: Store, events: Sequence[Event]) -> Row:
-    """The row of a cell whose stages have all ended."""
+def row_of(
+    cell: Cell, plan: Plan, store: Store, events: Sequence[Event], known: Mapping[str, Any] | None = None
+) -> Row:
+    """The row of a cell whose stages have all ended; `known` is the one before it, if there is one."""
     records = {key: store.record(key) for key in cell.stages if store.has(key)}
     return Row(
         cell=cell.key,
@@ -72,6 +77,7 @@ def row_of(cell: Cell, plan: Plan, store: Store, events: Sequence[Event]) -> Row
         **_worst(cell, store, records),
         **_head(cell, records),
         **_costs(cell, records),
+        **_gates(cell, store, records, known or {}),
     )
 
 
@@ -137,6 +143,32 @@ def _costs(cell: Cell, records: Records) -> Columns:
     if cell.pretrain in records:  # Heads and attacks run eagerly.
         columns["context_execution"] = records[cell.pretrain]["context"].get("execution")
     return columns
+
+
+def _gates(cell: Cell, store: Store, records: Records, known: Mapping[str, Any]) -> Columns:
+    """What the gates of every evaluation say, and those that the same classifier was sent through before."""
+    if cell.audit is None or cell.audit not in records:
+        return {}
+    own = {"pretrain_key": cell.pretrain, "head_key": cell.head, "outcomes": canonical(cell.attacks)}
+    earlier = gate_records(store, known) if all(known.get(name) == value for name, value in own.items()) else {}
+    cheap = records[cell.audit]
+    now = set(cheap["result"]["gates"])
+    dear = {key: record for key, record in earlier.items() if set(record["result"]["gates"]) - now}
+    return gate_columns({cell.audit: cheap, **dear})
+
+
+def gate_columns(records: Records) -> Columns:
+    """The columns that the gates fill, from the audits that measured them, the newest last."""
+    newest = {gate: key for key, record in records.items() for gate in record["result"]["gates"]}
+    gates = {gate: records[key]["result"]["gates"][gate] for gate, key in newest.items()}
+    gravest = overall(Result.of(gate, facts) for gate, facts in gates.items())
+    audits = list(dict.fromkeys(newest.values()))
+    return {"audits": canonical(audits), "gates": canonical(gates), "gate_verdict": gravest and str(gravest)}
+
+
+def gate_records(store: Store, row: Mapping[str, Any]) -> Records:
+    """The audits of a row that the store has, by key, in their order."""
+    return {key: store.record(key) for key in json.loads(row.get("audits") or "[]") if store.has(key)}
 
 
 def _warnings(cell: Cell, plan: Plan, store: Store, records: Records) -> list[str]:

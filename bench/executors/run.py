@@ -221,7 +221,7 @@ def _inline(agenda: Agenda, site: Site, handle: Handler, stop: Stop) -> None:
                 continue
             key = stage.key
             handle(key, Event(key, StageState.RUNNING))
-            handle(key, attempt(_job(agenda.plan, stage), site, lambda event: handle(event.key, event), stop))
+            handle(key, attempt(job_of(agenda.plan, stage), site, lambda event: handle(event.key, event), stop))
 
 
 def _pooled(agenda: Agenda, pool: Pool, handle: Handler, stop: Stop) -> None:
@@ -244,11 +244,12 @@ def _hand_out(agenda: Agenda, pool: Pool, handle: Handler) -> None:
     agenda.retry(Store(pool.site.out).is_free)
     while (stage := agenda.first()) and (placed := pool.place_for(stage)):
         agenda.next()
-        pool.give(_job(agenda.plan, stage), placed)
+        pool.give(job_of(agenda.plan, stage), placed)
         handle(stage.key, Event(stage.key, StageState.RUNNING))
 
 
-def _job(plan: Plan, stage: Stage) -> Job:
+def job_of(plan: Plan, stage: Stage) -> Job:
+    """A stage of a plan, with the methods of the encoders that it reads."""
     from bench.executors.work import Job
 
     upstream = (plan.stages[key] for key in stage.upstream.values())

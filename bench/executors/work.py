@@ -29,21 +29,28 @@ from bench.executors.product import HISTORY, Product, bits_of, sound, stored
 from bench.executors.reporter import Reporter
 from bench.executors.stop import Stop
 from bench.executors.tensorboard import event_log, log_folder
+from bench.gates.table import GATES, Need
 from bench.history import doubts
 from bench.keys import canonical, changed
 from bench.plan import SURROGATE_ENCODER, SURROGATE_HEAD, MethodRef, Stage, StageKind, Task
-from bench.planning import source_of
-from bench.protocols.heads import FittedHead, classifier_of
+from bench.planning import OUTCOME, recipe_for, source_of
+from bench.protocols.fitting import FittedHead, training_images
+from bench.protocols.heads import classifier_of
 from bench.protocols.recipes import protocol_of
 from bench.provenance import context
 from bench.registry import Registry
 from bench.stages.attack import attack
+from bench.stages.audit import Scored, audit, numbers
 from bench.stages.head import head
 from bench.stages.pretrain import pretrain
 from bench.store import CORRECT, Store
 
 ENCODER_PREFIX = "encoder."
 """Marks the tensors of a head's product that replace those of its encoder."""
+
+
+SURROGATE = "surrogate."
+"""Marks an audit's upstreams that are other classifiers."""
 
 
 @dataclass(frozen=True)
@@ -127,11 +134,13 @@ def perform(job: Job, site: Site, report: Reporter, stop: Stop) -> StageState:
 def _carry_out(job: Job, store: Store, bench: Bench) -> None:
     stage, site = job.stage, bench.site
     check_source(stage)
-    with bench.stop.at_once(), site.settled(Precision(stage.recipe["precision"])):  # A pre-training defers the stop.
+    settled = site.settled(Precision(stage.recipe["precision"]))
+    with bench.stop.at_once(), settled, loading.logged() as reads:  # A pre-training defers the stop.
         compute = _PREPARE[stage.kind](job, store, bench)
         forget_peak_memory(site.device)
         began = time.perf_counter()
-        product = compute()
+        with loading.sealed(f"method '{stage.task.method.name}'"):
+            product = compute()
     seconds = product.earlier + time.perf_counter() - began
     record = {
         "kind": stage.kind,
@@ -142,6 +151,7 @@ def _carry_out(job: Job, store: Store, bench: Bench) -> None:
         "weight": stage.weight,
         "result": json.loads(canonical(product.result)),
         "bits": bits_of(product.tensors),
+        "reads": sorted(set(reads)),
         "context": asdict(context(site.device, execution_of(stage, site))),
         "seconds": seconds,
         "peak_memory_mb": peak_memory_mb(site.device),
@@ -225,17 +235,18 @@ def recording(stage: Stage, store: Store, bench: Bench, history: list[Mapping[st
 
 def _head(job: Job, store: Store, bench: Bench) -> Compute:
     stage, task, site = job.stage, job.stage.task, bench.site
-    data = loading.data_set(task.data, site.data_dir).to(site.device)
+    data = loading.training_set(task.data, site.data_dir).to(site.device)
     encoder = load_encoder(store, stage.upstream["encoder"], task.method, site.device)
-    recipe, lender = protocol_of(str(task.protocol)).recipe, stage.upstream.get("rate")
+    recipe, lender = recipe_for(task, data.profile), stage.upstream.get("rate")
     rate = store.record(lender)["result"]["rate"] if lender else None
+    start = load_head(store, stage.upstream["start"]) if "start" in stage.upstream else None
 
     def compute() -> Product:
         keeper = _keeper(stage, store, bench, [], "the head's training")
-        fitted = head(encoder, data, recipe, data.profile.eps, rate, task.seed, bench.report, keeper)
+        fitted = head(encoder, data, recipe, data.profile.eps, rate, start, task.seed, bench.report, keeper)
         tensors = {"weight": fitted.weight, "bias": fitted.bias}
         tensors |= {ENCODER_PREFIX + name: value for name, value in (fitted.encoder_state or {}).items()}
-        images = len(data.train) if recipe.trained else None
+        images = len(training_images(recipe, data)) if recipe.trained else None
         result = {"rate": fitted.rate, "curve": fitted.curve, "at_edge": fitted.at_edge, "images": images}
         return Product(tensors, result, earlier=keeper.earlier)
 
@@ -268,7 +279,7 @@ def _attack(job: Job, store: Store, bench: Bench) -> Compute:
 def _attacked_images(task: Task, spec: AttackSpec, site: Site) -> LabelledImages | CorruptedImages:
     if spec.kind is AttackKind.CORRUPTION:
         return loading.corrupted_images(task.data, spec.corruptions, site.data_dir)
-    return loading.data_set(task.data, site.data_dir).to(site.device).test
+    return loading.test_images(task.data, site.data_dir).to(site.device)
 
 
 def _surrogate(job: Job, store: Store, site: Site) -> Classifier | None:
@@ -279,6 +290,40 @@ def _surrogate(job: Job, store: Store, site: Site) -> Classifier | None:
     key = upstream[SURROGATE_ENCODER]
     encoder = load_encoder(store, key, job.upstream_methods[key], site.device)
     return classifier_of(encoder, load_head(store, upstream[SURROGATE_HEAD]))
+
+
+def _audit(job: Job, store: Store, bench: Bench) -> Compute:
+    stage, task, site = job.stage, job.stage.task, bench.site
+    images = loading.test_images(task.data, site.data_dir).to(site.device)
+    encoder = load_encoder(store, stage.upstream["encoder"], task.method, site.device)
+    fitted = load_head(store, stage.upstream["head"])
+    kept = stored(store, stage.upstream["encoder"], StageKind.PRETRAIN)
+    outcomes = {
+        name.removeprefix(OUTCOME): stored(store, key, StageKind.ATTACK)[CORRECT]
+        for name, key in stage.upstream.items()
+        if name.startswith(OUTCOME)
+    }
+    surrogates = _surrogates(job, store, site)
+    needs_training = any(GATES[gate].needs is Need.TRAINING for gate in task.gates)
+    training = loading.training_set(task.data, site.data_dir).to(site.device).train if needs_training else None
+
+    def compute() -> Product:
+        scored = Scored(encoder, fitted, kept, protocol_of(str(task.protocol)), outcomes, surrogates, training)
+        results = audit(scored, images, stage.recipe["eps"], task.seed, task.gates, bench.report)
+        return Product({"numbers": numbers(results)}, {"gates": {one.gate: one.facts for one in results}})
+
+    return compute
+
+
+def _surrogates(job: Job, store: Store, site: Site) -> dict[str, Classifier]:
+    """The other classifiers of an audit, by the labels of their pre-trainings."""
+    found, upstream = {}, job.stage.upstream
+    for name, key in upstream.items():
+        if name.startswith(SURROGATE) and name.endswith(".encoder"):
+            fitted = load_head(store, upstream[name.removesuffix("encoder") + "head"])
+            encoder = load_encoder(store, key, job.upstream_methods[key], site.device)
+            found[store.record(key)["label"]] = classifier_of(encoder, fitted).to(site.device)
+    return found
 
 
 def _keeper(stage: Stage, store: Store, bench: Bench, history: list[Any], what: str, *, waits: bool = False) -> Keeper:
@@ -298,6 +343,7 @@ _PREPARE: Mapping[StageKind, Callable[[Job, Store, Bench], Compute]] = {
     StageKind.PRETRAIN: _pretrain,
     StageKind.HEAD: _head,
     StageKind.ATTACK: _attack,
+    StageKind.AUDIT: _audit,
 }
 
 
@@ -309,14 +355,14 @@ def method_of(ref: MethodRef) -> Method[Any]:
 
 def load_encoder(store: Store, key: str, ref: MethodRef, device: str) -> Encoder:
     """A stored encoder in eval mode; its weights must fit the method's architecture to the last key."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), loading.sealed(f"method '{ref.name}'"):
         encoder = method_of(ref).encoder(profile_of(ref.profile))
     encoder.load_state_dict(stored(store, key, StageKind.PRETRAIN), strict=True)
     return encoder.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload, no-any-return]
 
 
 def load_head(store: Store, key: str) -> FittedHead:
-    """A stored head, with the encoder's buffers that moved while it was fitted."""
+    """A stored head, with what of the encoder was changed while it was fitted."""
     tensors = stored(store, key, StageKind.HEAD)
     moved = {
         name.removeprefix(ENCODER_PREFIX): value for name, value in tensors.items() if name.startswith(ENCODER_PREFIX)

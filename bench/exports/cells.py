@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -13,7 +13,7 @@ from bench.errors import BenchError
 from bench.executors.work import load_encoder, load_head
 from bench.models.encoder import ResNetEncoder
 from bench.models.portable import HEAD, architecture_of, pack
-from bench.protocols.heads import FittedHead
+from bench.protocols.heads import FittedHead, judged_encoder
 from bench.schema import Status
 from bench.store import Store
 from bench.surrogates import method_of_row
@@ -37,7 +37,7 @@ class Trained:
 
     Attributes:
         row: all that was measured.
-        encoder: in eval mode, on the CPU.
+        encoder: in eval mode, on the CPU; where the protocol fine-tuned it, the fine-tuned one.
         head: the linear layer that was scored.
     """
 
@@ -64,7 +64,17 @@ def load_cell(store: Store, row: Row) -> Trained:
             f"this package can be exported: take its weights from {store.stage(row['pretrain_key'])}."
         )
     architecture_of(encoder)
-    return Trained(row, encoder, load_head(store, row["head_key"]))
+    return _as_judged(Trained(row, encoder, load_head(store, row["head_key"])))
+
+
+def _as_judged(trained: Trained) -> Trained:
+    """With the encoder that the protocol fine-tuned, if it did; statistics that drifted alone leave it as it is."""
+    encoder, moved = trained.encoder, trained.head.encoder_state or {}
+    if not any(name in moved for name, _ in encoder.named_parameters()):
+        return trained
+    tuned = judged_encoder(encoder, trained.head)
+    assert isinstance(tuned, ResNetEncoder)
+    return replace(trained, encoder=tuned, head=replace(trained.head, encoder_state=None))
 
 
 def as_encoder_file(trained: Trained) -> bytes:

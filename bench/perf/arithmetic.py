@@ -16,8 +16,8 @@ class Bare:
     """What one batch costs in each bare pass of the encoder: seconds, FLOPs or bytes.
 
     Attributes:
-        forward: without any gradient, in eval mode.
-        to_input: forward and backward to the images alone, parameters frozen, in eval mode.
+        forward: without any gradient, in the mode in which the step makes such passes.
+        to_input: forward and backward to the images alone, parameters frozen, likewise.
         full: forward and backward to all parameters, in train mode.
     """
 

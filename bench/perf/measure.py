@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from statistics import median
 from typing import Any
@@ -18,7 +18,7 @@ from bench.perf.arithmetic import Bare, Rates, Round, Speed, Work, speed
 from bench.perf.breakdown import Part, breakdown
 from bench.perf.probes import each, flops_of, rates, seconds, traffic_of
 from bench.perf.profiling import Profile, profiled
-from bench.perf.subject import Action, BarePasses, Subject, method_for, views_of
+from bench.perf.subject import Action, BarePasses, Subject, TrainShares, method_for, train_shares, views_of
 from bench.provenance import commit, context
 
 WARM_UP = 2
@@ -82,6 +82,10 @@ class Bench:
     """A subject with all that is timed of it.
 
     Attributes:
+        views: the step's augmentations.
+        bare: the passes of its encoder, in eval mode where the weights need no gradient.
+        trained: the same in train mode throughout.
+        shares: how much of each the step makes.
         held: memory on its device that was taken before it was built, in MiB.
     """
 
@@ -89,6 +93,8 @@ class Bench:
     conditions: Conditions
     views: Action
     bare: BarePasses
+    trained: BarePasses
+    shares: TrainShares
     held: float
 
     @classmethod
@@ -106,8 +112,11 @@ class Bench:
         with conditions.hold():
             subject = Subject(method, profile, conditions.device, execution)
             subject.settle()
-            bare = BarePasses.of(subject.encoder(), subject.pixels, execution)
-            return cls(subject, conditions, views_of(subject), bare, held)
+            encoder, pixels = subject.encoder(), subject.pixels
+            # Hooks and compiled networks do not go together.
+            eager = Subject(method, profile, conditions.device) if execution is Execution.COMPILED else subject
+            bare, trained = (BarePasses.of(encoder, pixels, execution, training=mode) for mode in (False, True))
+            return cls(subject, conditions, views_of(subject), bare, trained, train_shares(eager), held)
 
     @property
     def passes(self) -> Passes | None:
@@ -121,18 +130,24 @@ class Bench:
 
     def round(self) -> Round:
         """Everything once; bare passes as often as the step makes them, so that both see the same noise."""
-        counts, bare, device = self.passes or Passes(1, 1, 1), self.bare, self.conditions.device
+        counts, device = self.passes or Passes(1, 1, 1), self.conditions.device
         alone = counts.forward - counts.backward_input - counts.backward
         with self.conditions.hold():
             return Round(
                 step=seconds(self.subject.step, device),
                 views=seconds(self.views, device),
                 bare=Bare(
-                    forward=seconds(bare.forward, device, _repeats(alone)),
-                    to_input=seconds(bare.to_input, device, _repeats(counts.backward_input)),
-                    full=seconds(bare.full, device, _repeats(counts.backward)),
+                    forward=self._mixed(lambda bare: bare.forward, alone, self.shares.forward),
+                    to_input=self._mixed(lambda bare: bare.to_input, counts.backward_input, self.shares.to_input),
+                    full=seconds(self.bare.full, device, _repeats(counts.backward)),
                 ),
             )
+
+    def _mixed(self, kind: Callable[[BarePasses], Action], count: float, share: float) -> float:
+        """Seconds of one pass of a kind of which the step makes `count`, a `share` of them in train mode."""
+        parts = [(self.bare, 1 - share), (self.trained, share)]
+        device = self.conditions.device
+        return sum(part * seconds(kind(bare), device, _repeats(part * count)) for bare, part in parts if part > 0)
 
     def parts(self, rounds: int) -> dict[Part, float]:
         """The shares of a step's parts, from their medians over `rounds` steps."""

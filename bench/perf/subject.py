@@ -6,8 +6,9 @@ Both go the same way: eager, compiled, or replayed from a CUDA graph.
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 from unittest.mock import patch
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from bench.contract import Encoder, LabelledImages, Method, Run, UnlabelledImages
 from bench.data.profiles import DataProfile
 from bench.data.views import Views
-from bench.engine.capture import WARM_UP, Steps, compile_encoders, graphs_for, replayed, roomy
+from bench.engine.capture import WARM_UP, Steps, compile_encoders, graphs_for, networks_in, replayed, roomy
 from bench.engine.loop import TrainingMethod, set_learning_rate, steps_of, take
 from bench.engine.state import TrainingState
 from bench.errors import BenchError
@@ -141,6 +142,37 @@ class Subject:
 
 
 @dataclass(frozen=True)
+class TrainShares:
+    """Which share of a step's passes of a kind is made in train mode, where batch norms take the batch's statistics.
+
+    Attributes:
+        forward: of those without any gradient: a momentum encoder's keys are, a teacher's features are not.
+        to_input: of those with a gradient of the images alone.
+    """
+
+    forward: float
+    to_input: float
+
+
+def train_shares(subject: Subject) -> TrainShares:
+    """As one eager step of `subject` makes its passes, image by image."""
+    images = Counter[tuple[str, bool]]()
+
+    def passed(network: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
+        frozen = not any(weight.requires_grad for weight in network.parameters())
+        kind = ("to_input" if frozen else "full") if output.requires_grad else "forward"
+        images[kind, network.training] += len(output)
+
+    with ExitStack() as hooks:
+        for network in networks_in(subject.net):
+            hooks.callback(network.register_forward_hook(passed).remove)
+        subject.eager_step()
+    return TrainShares(
+        *(images[kind, True] / max(1, images[kind, True] + images[kind, False]) for kind in ("forward", "to_input"))
+    )
+
+
+@dataclass(frozen=True)
 class BarePasses:
     """The three bare passes of an encoder over one batch; see `arithmetic.Bare`."""
 
@@ -149,9 +181,18 @@ class BarePasses:
     full: Action
 
     @classmethod
-    def of(cls, encoder: Encoder, pixels: Tensor, execution: Execution = Execution.EAGER) -> BarePasses:
-        """On networks of their own, since modes and frozen parameters differ."""
-        frozen = copy.deepcopy(encoder).requires_grad_(False).eval()
+    def of(
+        cls, encoder: Encoder, pixels: Tensor, execution: Execution = Execution.EAGER, *, training: bool = False
+    ) -> BarePasses:
+        """On networks of their own, since modes and frozen parameters differ.
+
+        Args:
+            encoder: stays as it is.
+            pixels: [B, 3, H, W] in [0, 1].
+            execution: as the step's.
+            training: whether the passes without a gradient of the weights are made in train mode, too.
+        """
+        frozen = copy.deepcopy(encoder).requires_grad_(False).train(training)
         trained = copy.deepcopy(encoder).requires_grad_(True).train()
         leaf = pixels.detach().clone().requires_grad_(True)
         weights = [weight for weight in trained.parameters() if weight.requires_grad]

@@ -1,73 +1,54 @@
-"""Fits a protocol's linear head on a frozen encoder."""
+"""Fits a protocol's head on an encoder, which is frozen or, where the recipe says so, trained along."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from bench.attacks.classifier import Classifier, changes, state_of
-from bench.attacks.pgd import LinfPGD, ascend, undisturbed, uniform_start
-from bench.contract import Checkpoint, Checkpoints, Encoder, LabelledImages, NoCheckpoints, Report
-from bench.data.profiles import DataProfile
+from bench.attacks.pgd import LinfPGD, ascend, undisturbed
+from bench.contract import Encoder, LabelledImages, Report
 from bench.data.sources import DataSet
-from bench.data.views import HorizontalFlip, PaddedCrop, PadMode, Views, pixels_of
+from bench.data.views import pixels_of
 from bench.engine.milestones import Milestones
 from bench.errors import StageError
-from bench.protocols.recipes import Augmentation, EncoderMode, HeadInit, HeadRecipe, Objective
-from bench.randomness import Randomness
+from bench.protocols.finetuning import check_routes, fine_tune
+from bench.protocols.fitting import (
+    STARTS,
+    Curve,
+    FittedHead,
+    HeadContext,
+    Position,
+    augmentation_of,
+    budget_of,
+    first_head,
+    fixed_rate,
+    order_of,
+    rate_factor,
+    training_images,
+    with_one,
+)
+from bench.protocols.parts import EncoderMode, HeadRecipe, Objective, Scope
 
-Curve = tuple[tuple[float, float], ...]
-"""Pairs of learning rate and accuracy on the held-out slice, rates ascending."""
+__all__ = [
+    "Curve",
+    "FittedHead",
+    "HeadContext",
+    "LinearHeads",
+    "choose_rate",
+    "classifier_of",
+    "fit_head",
+    "judged_encoder",
+]
+
 Batches = Callable[[int], Iterator[tuple[Tensor, Tensor]]]
 """An epoch's number to its batches of features [B, d + 1] and labels [B]."""
-
-
-@dataclass(frozen=True)
-class HeadContext:
-    """What the fit of a head may know of the run it is part of.
-
-    Attributes:
-        randomness: its random numbers, by named axes.
-        device: where encoder and images live.
-        report: progress.
-        eps: radius of the inner attack's ball, in units of [0, 1] pixels.
-        rate: the learning rate chosen by the protocol that the recipe's `rate_from` names.
-        checkpoints: where the fit can be resumed from, after any of its epochs.
-    """
-
-    randomness: Randomness
-    device: torch.device
-    report: Report
-    eps: float
-    rate: float | None = None
-    checkpoints: Checkpoints = field(default_factory=NoCheckpoints)
-
-
-@dataclass(frozen=True, eq=False)
-class FittedHead:
-    """A head and how it came about.
-
-    Attributes:
-        weight: [C, d].
-        bias: [C].
-        rate: the learning rate it was trained with; None for an encoder's own.
-        curve: what the choice of the rate was made from; empty where nothing was chosen.
-        at_edge: whether the chosen rate is the smallest or the largest of its grid.
-        encoder_state: the encoder's batch-norm buffers that changed, where the recipe lets them.
-    """
-
-    weight: Tensor
-    bias: Tensor
-    rate: float | None
-    curve: Curve = ()
-    at_edge: bool = False
-    encoder_state: Mapping[str, Tensor] | None = None
 
 
 def fit_head(encoder: Encoder, data: DataSet, recipe: HeadRecipe, context: HeadContext) -> FittedHead:
@@ -76,27 +57,37 @@ def fit_head(encoder: Encoder, data: DataSet, recipe: HeadRecipe, context: HeadC
     A fit that was interrupted goes on after its last epoch, to the bit as if it had not been.
 
     Args:
-        encoder: unchanged afterwards, mode and buffers included.
+        encoder: unchanged afterwards, mode and buffers included; what the recipe trains of it is in the result.
         data: its held-out slice chooses the learning rate where the recipe has a grid; its test images are not touched.
         recipe: the protocol's.
         context: random numbers, device, listener, checkpoints.
 
     Raises:
-        BenchError: if the recipe has no learning rate for this data set.
+        BenchError: if the recipe has no learning rate for this data set, or trains a batch-norm route that the encoder
+            does not have.
         StageError: if features or the head are not finite, the encoder did not stay as it was, or it has no head of its
             own where the recipe takes that.
     """
     if not recipe.trained:
         return _own_head(encoder, data.classes)
-    if recipe.encoder_mode is EncoderMode.TRAIN:
-        encoder = copy.deepcopy(encoder)
+    check_routes(encoder, recipe, "this encoder")
     before = state_of(encoder)
-    fit = _fit_on_features if recipe.cacheable else _fit_on_images
-    with undisturbed(encoder), torch.no_grad():
-        head = fit(encoder, data.to(context.device), recipe, context)
-    if not (head.weight.isfinite().all() and head.bias.isfinite().all()):
+    head, judged = (_fit_linear if recipe.linear else fine_tune)(encoder, data.to(context.device), recipe, context)
+    head = replace(head, encoder_state=_moved(judged, before, recipe))
+    learnt = (head.weight, head.bias, *(head.encoder_state or {}).values())
+    if not all(bool(tensor.isfinite().all()) for tensor in learnt):
         raise StageError(f"the linear head diverged at learning rate {head.rate:g}.")
-    return replace(head, encoder_state=_drift(encoder, before, recipe))
+    return head
+
+
+def _fit_linear(
+    encoder: Encoder, data: DataSet, recipe: HeadRecipe, context: HeadContext
+) -> tuple[FittedHead, Encoder]:
+    """The head by cross-entropy on features, and the encoder with the statistics that they left behind."""
+    judged = copy.deepcopy(encoder) if recipe.encoder_mode is EncoderMode.TRAIN else encoder
+    fit = _fit_on_features if recipe.cacheable else _fit_on_images
+    with undisturbed(judged), torch.no_grad():
+        return fit(judged, data, recipe, context), judged
 
 
 def _own_head(encoder: Encoder, classes: int) -> FittedHead:
@@ -114,11 +105,17 @@ def _own_head(encoder: Encoder, classes: int) -> FittedHead:
 
 
 def classifier_of(encoder: Encoder, head: FittedHead) -> Classifier:
-    """The classifier to attack and score: the encoder, with the buffers that the head's training left, and the head."""
-    if head.encoder_state:
-        encoder = copy.deepcopy(encoder)
-        encoder.load_state_dict({**encoder.state_dict(), **head.encoder_state})
-    return Classifier(encoder, head.weight, head.bias)
+    """The classifier to attack and score: the encoder as the head's training left it, and the head."""
+    return Classifier(judged_encoder(encoder, head), head.weight, head.bias)
+
+
+def judged_encoder(encoder: Encoder, head: FittedHead) -> Encoder:
+    """The encoder as the head's training left it: itself, or a copy where that changed it."""
+    if not head.encoder_state:
+        return encoder
+    judged = copy.deepcopy(encoder)
+    judged.load_state_dict({**encoder.state_dict(), **head.encoder_state})
+    return judged
 
 
 def choose_rate(curve: Curve) -> tuple[float, bool]:
@@ -140,14 +137,22 @@ class LinearHeads:
     Args:
         start: [C, d + 1], where all heads start.
         rates: R learning rates.
-        momentum, weight_decay: of SGD.
+        momentum, weight_decay, nesterov: of SGD.
     """
 
-    def __init__(self, start: Tensor, rates: tuple[float, ...], *, momentum: float, weight_decay: float) -> None:
+    def __init__(
+        self,
+        start: Tensor,
+        rates: tuple[float, ...],
+        *,
+        momentum: float,
+        weight_decay: float,
+        nesterov: bool = False,
+    ) -> None:
         self.weight = start.repeat(len(rates), 1, 1)
         self.velocity = torch.zeros_like(self.weight)
         self._rates = torch.tensor(rates, dtype=torch.float64, device=start.device)[:, None, None]
-        self._momentum, self._weight_decay = momentum, weight_decay
+        self._momentum, self._weight_decay, self._nesterov = momentum, weight_decay, nesterov
 
     def logits(self, features: Tensor) -> Tensor:
         """[B, d + 1] -> [R, B, C]."""
@@ -161,7 +166,8 @@ class LinearHeads:
         gradient = torch.einsum("rbc,bd->rcd", error / len(labels), features)
         gradient.add_(self.weight, alpha=self._weight_decay)
         self.velocity.mul_(self._momentum).add_(gradient)
-        self.weight -= (self._rates * rate_factor).to(self.weight.dtype) * self.velocity
+        direction = gradient.add(self.velocity, alpha=self._momentum) if self._nesterov else self.velocity
+        self.weight -= (self._rates * rate_factor).to(self.weight.dtype) * direction
 
     def accuracies(self, features: Tensor, labels: Tensor) -> list[float]:
         """Accuracy of each head; chance for one that diverged."""
@@ -188,48 +194,23 @@ class _Examples:
     labels: Tensor
 
 
-@dataclass(frozen=True, eq=False)
-class _Position:
-    """Where a fit stands between two epochs: all that the rest of it depends on.
-
-    Attributes:
-        epoch: epochs that are done; where the rate is chosen first, of the choice until there is a curve.
-        curve: what the rate is chosen from, once it is known.
-        tensors: a copy of all that training changes; empty before its first epoch.
-    """
-
-    epoch: int = 0
-    curve: Curve = ()
-    tensors: Mapping[str, Tensor] = field(default_factory=dict)
-
-    def checkpoint(self) -> Checkpoint:
-        return Checkpoint(self.tensors, {"epoch": self.epoch, "curve": self.curve})
-
-    @classmethod
-    def latest(cls, checkpoints: Checkpoints) -> _Position:
-        """The one that was kept, else the start."""
-        if (kept := checkpoints.latest()) is None:
-            return cls()
-        curve = tuple((rate, accuracy) for rate, accuracy in kept.facts["curve"])
-        return cls(kept.facts["epoch"], curve, kept.tensors)
-
-
 def _fit_on_features(encoder: Encoder, data: DataSet, recipe: HeadRecipe, context: HeadContext) -> FittedHead:
     """Features once; where there is a grid, all rates at once on the rest of train, then again on all of it."""
-    train = _Examples(_all_features(encoder, data.train, recipe), data.train.labels)
-    position = _Position.latest(context.checkpoints)
+    images = training_images(recipe, data)
+    train = _Examples(_all_features(encoder, images, recipe), images.labels)
+    position = Position.latest(context.checkpoints)
     if not recipe.rates:
-        rate = _fixed_rate(recipe, data, context)
+        rate = fixed_rate(recipe, data, context)
         return _train_on(train, (rate,), data.classes, recipe, context, position).fitted()
     first, second = (replace(context, report=_half(context.report, half)) for half in range(2))
     if not position.curve:
-        position = _Position(curve=_curve(train, data, recipe, first, position))
+        position = Position(curve=_curve(train, data, recipe, first, position))
     rate, at_edge = choose_rate(position.curve)
     head = _train_on(train, (rate,), data.classes, recipe, second, position).fitted()
     return replace(head, curve=position.curve, at_edge=at_edge)
 
 
-def _curve(train: _Examples, data: DataSet, recipe: HeadRecipe, context: HeadContext, position: _Position) -> Curve:
+def _curve(train: _Examples, data: DataSet, recipe: HeadRecipe, context: HeadContext, position: Position) -> Curve:
     """All rates of the grid at once, trained without the held-out slice and scored on it."""
     held_out, rest = _split(train, data.held_out)
     heads = _train_on(rest, recipe.rates, data.classes, recipe, context, position)
@@ -238,11 +219,11 @@ def _curve(train: _Examples, data: DataSet, recipe: HeadRecipe, context: HeadCon
 
 def _fit_on_images(encoder: Encoder, data: DataSet, recipe: HeadRecipe, context: HeadContext) -> FittedHead:
     """Features anew in every step, because the images or the encoder's statistics change."""
-    rate = _fixed_rate(recipe, data, context)
-    width = encoder.encode(pixels_of(data.train.pixels[:1])).shape[1]
+    rate, images = fixed_rate(recipe, data, context), training_images(recipe, data)
+    width = encoder.encode(pixels_of(images.pixels[:1])).shape[1]
     heads = _heads(width, (rate,), data.classes, recipe, context)
-    batches = partial(_image_batches, encoder, data.train, recipe, context, heads)
-    position = _Position.latest(context.checkpoints)
+    batches = partial(_image_batches, encoder, images, recipe, context, heads)
+    position = Position.latest(context.checkpoints)
     _train(heads, batches, recipe, context, position, _drifting(encoder, recipe.encoder_mode))
     return heads.fitted()
 
@@ -260,12 +241,12 @@ def _train_on(
     classes: int,
     recipe: HeadRecipe,
     context: HeadContext,
-    position: _Position,
+    position: Position,
 ) -> LinearHeads:
     """Heads trained from the recipe's start, or from where they were left, on cached features."""
 
     def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        for index in torch.split(_order(len(examples.labels), epoch, context), recipe.batch):
+        for index in torch.split(order_of(len(examples.labels), epoch, context), recipe.batch):
             yield examples.features[index], examples.labels[index]
 
     heads = _heads(examples.features.shape[1] - 1, rates, classes, recipe, context)
@@ -278,7 +259,7 @@ def _train(
     batches: Batches,
     recipe: HeadRecipe,
     context: HeadContext,
-    position: _Position,
+    position: Position,
     drifting: Mapping[str, Tensor] | None = None,
 ) -> None:
     """The epochs that are still to be done; `drifting` are the encoder's buffers that change meanwhile, by name."""
@@ -287,12 +268,12 @@ def _train(
         changing[name].copy_(tensor)
     with Milestones(context.checkpoints, position) as milestones:
         for epoch in range(position.epoch, recipe.epochs):
-            rate_factor = recipe.decay ** sum(epoch >= milestone for milestone in recipe.milestones)
+            factor = rate_factor(recipe, epoch)
             for features, labels in batches(epoch):
-                heads.step(features, labels, rate_factor)
+                heads.step(features, labels, factor)
             context.report(epoch + 1, recipe.epochs, f"epoch {epoch + 1}/{recipe.epochs}")
             copies = {name: tensor.clone() for name, tensor in changing.items()}
-            milestones.reached(_Position(epoch + 1, position.curve, copies))
+            milestones.reached(Position(epoch + 1, position.curve, copies))
 
 
 def _half(report: Report, half: int) -> Report:
@@ -301,44 +282,22 @@ def _half(report: Report, half: int) -> Report:
 
 
 def _heads(width: int, rates: tuple[float, ...], classes: int, recipe: HeadRecipe, context: HeadContext) -> LinearHeads:
-    start = _START[recipe.init](width, classes, context.randomness).to(context.device)
-    return LinearHeads(start, rates, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
-
-
-def _zeros(width: int, classes: int, _: Randomness) -> Tensor:
-    return torch.zeros(classes, width + 1)
-
-
-def _torch_default(width: int, classes: int, randomness: Randomness) -> Tensor:
-    with randomness.as_global("initialisation"):
-        linear = nn.Linear(width, classes)
-    return torch.cat([linear.weight.detach(), linear.bias.detach()[:, None]], dim=1)
-
-
-_START: Mapping[HeadInit, Callable[[int, int, Randomness], Tensor]] = {
-    HeadInit.ZERO: _zeros,
-    HeadInit.DEFAULT: _torch_default,
-}
-
-
-def _fixed_rate(recipe: HeadRecipe, data: DataSet, context: HeadContext) -> float:
-    if not recipe.rate_from:
-        return recipe.rate_for(data.profile.name)
-    if context.rate is None:
-        raise ValueError(f"this recipe takes its learning rate from {recipe.rate_from}, but none was handed in")
-    return context.rate
+    start = first_head(width, classes, recipe, context)
+    return LinearHeads(
+        start, rates, momentum=recipe.momentum, weight_decay=recipe.weight_decay, nesterov=recipe.nesterov
+    )
 
 
 def _image_batches(
     encoder: Encoder, images: LabelledImages, recipe: HeadRecipe, context: HeadContext, heads: LinearHeads, epoch: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     augment = augmentation_of(recipe, images.profile)
-    for step, index in enumerate(torch.split(_order(len(images), epoch, context), recipe.batch)):
-        draw = partial(context.randomness.generator, epoch=epoch, step=step, device=context.device)
+    for step, index in enumerate(torch.split(order_of(len(images), epoch, context), recipe.batch)):
+        draw = context.draw(epoch, step)
         x, labels = augment(pixels_of(images.pixels[index]), draw("augmentation")), images.labels[index]
         if recipe.objective is Objective.ADVERSARIAL:
-            start = uniform_start(x, context.eps, draw("inner-attack"), clip=False)
-            x = _perturbed(encoder, heads, x, labels, start, _budget(recipe, context.eps))
+            start = STARTS[recipe.inner.start](x, context.eps, draw("inner-attack"))
+            x = _perturbed(encoder, heads, x, labels, start, budget_of(recipe, context.eps))
         yield _features(encoder, x, recipe.encoder_mode), labels
 
 
@@ -348,33 +307,10 @@ def _perturbed(
     """Images that raise the cross-entropy of the head as it is now; the encoder is in eval mode."""
 
     def objective(image: Tensor) -> Tensor:
-        (logits,) = heads.logits(_with_one(encoder.encode(image)))
+        (logits,) = heads.logits(with_one(encoder.encode(image)))
         return functional.cross_entropy(logits, labels, reduction="sum")
 
     return ascend(objective, x, start, budget)
-
-
-def _budget(recipe: HeadRecipe, eps: float) -> LinfPGD:
-    return LinfPGD(eps, recipe.inner.steps, recipe.inner.step_fraction * eps)
-
-
-_PADDING: Mapping[Augmentation, PadMode] = {
-    Augmentation.ZERO_PAD_CROP_FLIP: PadMode.ZERO,
-    Augmentation.REFLECT_PAD_CROP_FLIP: PadMode.REFLECT,
-}
-
-
-def augmentation_of(recipe: HeadRecipe, profile: DataProfile) -> Views:
-    """What the recipe does to training images of this data set."""
-    if recipe.augmentation is Augmentation.NONE:
-        return Views()
-    crop = PaddedCrop(profile.image_size // recipe.pad_divisor, _PADDING[recipe.augmentation])
-    return Views(crop) if profile.name in recipe.unflipped else Views(crop, HorizontalFlip())
-
-
-def _order(count: int, epoch: int, context: HeadContext) -> Tensor:
-    """An epoch's order of images, equal for all rates, methods and devices."""
-    return torch.randperm(count, generator=context.randomness.generator("order", epoch=epoch)).to(context.device)
 
 
 def _all_features(encoder: Encoder, images: LabelledImages, recipe: HeadRecipe) -> Tensor:
@@ -389,11 +325,7 @@ def _features(encoder: Encoder, x: Tensor, mode: EncoderMode) -> Tensor:
     encoder.eval()
     if not features.isfinite().all():
         raise StageError("the encoder's features are not finite, so no head can be fitted on them.")
-    return _with_one(features)
-
-
-def _with_one(features: Tensor) -> Tensor:
-    return functional.pad(features, (0, 1), value=1.0)
+    return with_one(features)
 
 
 def _split(examples: _Examples, held_out: Tensor) -> tuple[_Examples, _Examples]:
@@ -404,10 +336,16 @@ def _split(examples: _Examples, held_out: Tensor) -> tuple[_Examples, _Examples]
     return _Examples(features[held_out], labels[held_out]), _Examples(features[kept], labels[kept])
 
 
-def _drift(encoder: Encoder, before: Mapping[str, Tensor], recipe: HeadRecipe) -> dict[str, Tensor] | None:
-    """The buffers that training in train mode changed; in eval mode nothing may."""
-    allowed = {name for name, _ in encoder.named_buffers()} if recipe.encoder_mode is EncoderMode.TRAIN else set()
+def _moved(encoder: Encoder, before: Mapping[str, Tensor], recipe: HeadRecipe) -> dict[str, Tensor] | None:
+    """What the fit changed of the encoder; in eval mode, and with its parameters frozen, nothing may."""
     changed = changes(encoder, before)
-    if forbidden := sorted(changed.keys() - allowed):
+    if forbidden := sorted(changed.keys() - _trainable(encoder, recipe)):
         raise StageError(f"the encoder changed while its head was fitted: {', '.join(forbidden)}.")
     return changed or None
+
+
+def _trainable(encoder: Encoder, recipe: HeadRecipe) -> set[str]:
+    """Names of the encoder's parameters and buffers that the recipe may change."""
+    weights = {name for name, _ in encoder.named_parameters()} if recipe.scope is Scope.ALL else set()
+    drifting = recipe.encoder_mode is EncoderMode.TRAIN
+    return weights | ({name for name, _ in encoder.named_buffers()} if drifting else set())

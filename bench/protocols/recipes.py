@@ -1,31 +1,38 @@
-"""The protocols: how a head is fitted and which attacks it meets, as versioned data. Imports no torch."""
+"""The protocols: how a head is fitted and which attacks it meets, as versioned data. Imports no torch.
+
+What makes a new version: any change of what a protocol does, be it as small as a milestone or an attack's batch. The
+new one of this benchmark's own has a new name (`slf-2`), and the old one stays, so that rows of both can be told apart
+and made again; a legacy one that repeats its source wrongly is corrected under its name, with `version` raised. Either
+way `hash` differs, which is in every row and in a cell's identity: rows of two hashes never meet in a table. What
+changes no number (a reason, a new field that is left at its default) changes no hash. A test holds all hashes.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from enum import StrEnum
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from bench.attacks.catalogue import attacks_of
 from bench.attacks.overrides import at_eps, in_norm, of_steps
-from bench.attacks.threats import (
-    AUTOATTACK,
-    CLEAN,
-    PGD20,
-    PGD20_SHORT_STEP,
-    AttackKind,
-    AttackSpec,
-    Metric,
-    Norm,
-    radius,
-)
+from bench.attacks.threats import AUTOATTACK, CLEAN, PGD20, AttackKind, AttackSpec, Metric, Norm, radius
 from bench.data.profiles import DataProfile
 from bench.errors import BenchError, unknown
 from bench.execution import Precision
 from bench.grammar import Grid, Spec, Value, parse_spec
+from bench.protocols.legacy import LEGACY, TRADES_ATTACK, everywhere
+from bench.protocols.parts import (
+    Augmentation,
+    EncoderMode,
+    HeadInit,
+    HeadRecipe,
+    InnerAttack,
+    Objective,
+    Routes,
+    Scope,
+)
 
 __all__ = [
     "PROTOCOLS",
@@ -40,132 +47,10 @@ __all__ = [
     "Norm",
     "Objective",
     "Protocol",
+    "Routes",
+    "Scope",
     "protocol_of",
 ]
-
-
-class HeadInit(StrEnum):
-    """The head's weights before training."""
-
-    ZERO = "zero"
-    DEFAULT = "default"
-    """`nn.Linear`'s own: uniform in +-1/sqrt(d)."""
-    OWN = "own"
-    """The encoder's own head, which is scored as its training left it."""
-
-
-class EncoderMode(StrEnum):
-    """The mode in which the encoder, whose parameters never change, computes a head's training features."""
-
-    EVAL = "eval"
-    TRAIN = "train"
-    """Batch statistics; the running ones drift, and the drifted ones are scored."""
-
-
-class Augmentation(StrEnum):
-    """What a training image goes through before the encoder."""
-
-    NONE = "none"
-    ZERO_PAD_CROP_FLIP = "zero-pad-crop-flip"
-    REFLECT_PAD_CROP_FLIP = "reflect-pad-crop-flip"
-
-
-class Objective(StrEnum):
-    """The images on which a head's cross-entropy is minimised."""
-
-    CLEAN = "clean"
-    ADVERSARIAL = "adversarial"
-
-
-@dataclass(frozen=True)
-class InnerAttack:
-    """PGD on cross-entropy inside head training, from a uniform start in the ball.
-
-    Attributes:
-        steps: iterations.
-        step_fraction: step size, as a fraction of eps.
-    """
-
-    steps: int = 10
-    step_fraction: float = 1 / 4
-
-
-@dataclass(frozen=True)
-class HeadRecipe:
-    """How a linear head is trained on a frozen encoder: SGD on cross-entropy.
-
-    Exactly one of `rates`, `rate_by_dataset` and `rate_from` is set; none where the head is the encoder's own.
-
-    Attributes:
-        rates: learning rates, ascending, from which the held-out slice chooses; then all of train is fitted.
-        rate_by_dataset: the learning rate per data set profile.
-        rate_from: the protocol whose chosen rate is taken over.
-        init: the head before training.
-        epochs: passes over the training images.
-        batch: images per step; the last, smaller batch is kept.
-        momentum, weight_decay: of SGD, on weights and biases alike.
-        milestones: epochs at which the rate is multiplied by `decay`.
-        encoder_mode: mode of the encoder during training; it is scored in eval.
-        augmentation: of the training images.
-        pad_divisor: crops pad by image side / pad_divisor: 1 pixel at 8x8, 4 at 32x32.
-        unflipped: data set profiles whose images are never mirrored.
-        objective: clean or adversarial images.
-        inner: the attack that makes the adversarial ones.
-    """
-
-    rates: tuple[float, ...] = ()
-    rate_by_dataset: Mapping[str, float] = field(default_factory=dict, hash=False)
-    rate_from: str | None = None
-    init: HeadInit = HeadInit.ZERO
-    epochs: int = 25
-    batch: int = 512
-    momentum: float = 0.9
-    weight_decay: float = 2e-4
-    milestones: tuple[int, ...] = (15, 20)
-    decay: float = 0.1
-    encoder_mode: EncoderMode = EncoderMode.EVAL
-    augmentation: Augmentation = Augmentation.NONE
-    pad_divisor: int = 8
-    unflipped: tuple[str, ...] = ("digits",)
-    objective: Objective = Objective.CLEAN
-    inner: InnerAttack = InnerAttack()
-
-    def __post_init__(self) -> None:
-        if sum(map(bool, (self.rates, self.rate_by_dataset, self.rate_from))) != self.trained:
-            raise ValueError(
-                "a head recipe sets exactly one of rates, rate_by_dataset and rate_from; an own head, none"
-            )
-        if bool(self.epochs) != self.trained:
-            raise ValueError("an own head is trained for 0 epochs, any other for at least one")
-        if self.rates and not self.cacheable:
-            raise ValueError("a grid of rates is searched on cached features: clean, eval mode, no augmentation")
-        if list(self.rates) != sorted(set(self.rates)):
-            raise ValueError("rates must ascend")
-
-    @property
-    def trained(self) -> bool:
-        """Whether the protocol trains the head at all."""
-        return self.init is not HeadInit.OWN
-
-    @property
-    def cacheable(self) -> bool:
-        """Whether an image has the same features in every epoch."""
-        same_images = self.augmentation is Augmentation.NONE and self.objective is Objective.CLEAN
-        return same_images and self.encoder_mode is EncoderMode.EVAL
-
-    def rate_for(self, dataset: str) -> float:
-        """The fixed learning rate for the data set profile `dataset`.
-
-        Raises:
-            BenchError: if the recipe has none for it; the message lists those it has.
-        """
-        if dataset not in self.rate_by_dataset:
-            choices = ", ".join(sorted(self.rate_by_dataset))
-            raise BenchError(
-                f"no head learning rate for data set '{dataset}': this legacy protocol takes its rates from a paper "
-                f"and has them for {choices}. Use 'slf-1', which chooses its rate on the held-out slice."
-            )
-        return self.rate_by_dataset[dataset]
 
 
 @dataclass(frozen=True)
@@ -200,12 +85,12 @@ class Protocol:
 
     @property
     def hash(self) -> str:
-        """12 hex digits of the SHA-256 of everything but `why`, the protocol that lends its rate included.
+        """12 hex digits of the SHA-256 of everything but `why`, the protocols that lend rate or head included.
 
         What came later is left out where it is as it always was (fp32, l_inf, see `AttackSpec.identity`), so that older
         rows keep their hash.
         """
-        content = asdict(self)
+        content = asdict(self) | {"recipe": self.recipe.identity}
         del content["why"]
         content["attacks"] = [spec.identity for spec in self.attacks]
         for name, usual in _LATER_FIELDS.items():
@@ -213,6 +98,8 @@ class Protocol:
                 del content[name]
         if self.recipe.rate_from:
             content["rate_from_hash"] = protocol_of(self.recipe.rate_from).hash
+        if self.recipe.init_from:
+            content["init_from_hash"] = protocol_of(self.recipe.init_from).hash
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
@@ -267,59 +154,53 @@ _OWN_1 = Protocol(
     "gets a new head, whose rate is chosen on a held-out slice that the encoder was trained on, labels included.",
 )
 
-_NCP_HEAD = HeadRecipe(
-    rate_by_dataset={"cifar10": 0.1, "cifar100": 10.0, "stl10": 10.0, "digits": 0.1},
-    init=HeadInit.DEFAULT,
-    augmentation=Augmentation.ZERO_PAD_CROP_FLIP,
-)
-_NCP_SOURCES = (
-    "NCP-ACL, section 4.1 and appendix A.3: 25 epochs, batch 512, SGD momentum .9, weight decay 2e-4, rate .1 on "
-    "CIFAR-10 and 10 on CIFAR-100 and STL-10, divided by 10 at epochs 15 and 20; PGD-20 with step 2/255. What the "
-    "paper leaves open follows DeACL's adv_finetune.py (commit 3fb81e3), whose settings these are: crops with zero "
-    "padding of 4 pixels, flip, nn.Linear's default initialisation, the last epoch scored. Chosen: rate .1 on digits, "
-    "padding of image side / 8 (1 on digits, 12 on STL-10), no flip on digits, AutoAttack in seeded batches of 500. "
-)
-
-_SLF_NCP = Protocol(
-    name="slf@ncp",
-    version=1,
-    recipe=_NCP_HEAD,
-    attacks=_STANDARD,
-    legacy=True,
-    why=_NCP_SOURCES + "The encoder, 'fixed' in the paper's words, is in eval mode.",
-)
-
-_SLF_NCP_BN = Protocol(
-    name="slf@ncp-bn",
-    version=1,
-    recipe=replace(_NCP_HEAD, encoder_mode=EncoderMode.TRAIN),
-    attacks=_STANDARD,
-    legacy=True,
-    why=_NCP_SOURCES
-    + "Of the encoder, 'fixed' in the paper's words, only the parameters are: adv_finetune.py leaves it in "
-    "train(), so that batch norm uses batch statistics and its running ones drift while the head is trained.",
-)
-
-_SLF_AMOC = Protocol(
-    name="slf@amoc",
+_AFF_1 = Protocol(
+    name="aff-1",
     version=1,
     recipe=HeadRecipe(
-        rate_by_dataset={"cifar10": 0.1, "cifar100": 0.1, "stl10": 0.1, "digits": 0.1},
+        rate_by_dataset=everywhere(0.1),
         batch=128,
-        augmentation=Augmentation.REFLECT_PAD_CROP_FLIP,
+        encoder_mode=EncoderMode.TRAIN,
+        augmentation=Augmentation.ZERO_PAD_CROP_FLIP,
+        objective=Objective.TRADES,
+        inner=TRADES_ATTACK,
+        scope=Scope.ALL,
     ),
-    attacks=(CLEAN, PGD20_SHORT_STEP, AUTOATTACK),
-    legacy=True,
-    why="AMOC's README and linear_std.py (commit cdeefda): zero-initialised head, encoder in eval on the adversarial "
-    "batch norm for clean images too, crops with reflection padding of 4 pixels, flip, batch 128, rate .1 divided by "
-    "10 at epochs 15 and 20, weight decay 2e-4; white_box_attack.py: PGD-20 with step eps/10. Chosen: rate .1 on "
-    "digits and STL-10, padding of image side / 8 (1 on digits, 12 on STL-10), no flip on digits, AutoAttack in seeded "
-    "batches of 500 (theirs: 128, unseeded).",
+    attacks=_STANDARD,
+    legacy=False,
+    why="Adversarial full fine-tuning as most code bases share it: encoder and zero-initialised head by TRADES with "
+    "beta 6, attack of 10 steps of eps/4 on the divergence from .001 N(0, 1) away, 25 epochs in batches of 128, rate "
+    ".1 divided by 10 at epochs 15 and 20, weight decay 2e-4 (RobustSSL, AIR; DynACL, but for the start; ACL's "
+    "defaults), crops with zero padding of image side / 8, flip (not on digits). Clean and adversarial images go "
+    "through the batch norm that is scored, which every encoder has. The rate is fixed: a grid of it would cost as "
+    "many fine-tunings; .01, as DeACL has it, is aff@deacl-2024.",
 )
 
-PROTOCOLS: Mapping[str, Protocol] = {
-    protocol.name: protocol for protocol in (_SLF_1, _ALF_1, _OWN_1, _SLF_NCP, _SLF_NCP_BN, _SLF_AMOC)
-}
+_AFF_DUAL_1 = Protocol(
+    name="aff-dual-1",
+    version=1,
+    recipe=replace(_AFF_1.recipe, routes=Routes.DUAL),
+    attacks=_STANDARD,
+    legacy=False,
+    why="aff-1 with clean images through the batch norm of clean images, as ACL's lineage fine-tunes (DynACL, AIR, "
+    "RobustSSL): for encoders that have one besides the one that is scored, and for no others.",
+)
+
+_LP_AFT_1 = Protocol(
+    name="lp-aft-1",
+    version=1,
+    recipe=replace(_AFF_1.recipe, init=HeadInit.FITTED, init_from=_SLF_1.name),
+    attacks=_STANDARD,
+    legacy=False,
+    why="Linear probing, then adversarial full fine-tuning (DynACL++, section 3.3, with true labels): aff-1, started "
+    "from the head that slf-1 fitted on the same encoder, so that the two differ in the start alone. A head of zeros "
+    "gives the encoder no gradient in the first step, and meaningless ones in the next.",
+)
+
+_OURS = (_SLF_1, _ALF_1, _OWN_1, _AFF_1, _AFF_DUAL_1, _LP_AFT_1)
+_LEGACY = tuple(Protocol(one.name, one.version, one.recipe, one.attacks, legacy=True, why=one.why) for one in LEGACY)
+
+PROTOCOLS: Mapping[str, Protocol] = {protocol.name: protocol for protocol in (*_OURS, *_LEGACY)}
 """All protocols by name, this benchmark's own first."""
 
 
@@ -345,12 +226,13 @@ def protocol_of(text: str) -> Protocol:
 
 
 def _named(protocol: Protocol, spec: Spec) -> Protocol:
-    """Under the text that asks for it; what lends its rate is overridden alike, as far as heads are concerned."""
-    lender, recipe = protocol.recipe.rate_from, protocol.recipe
-    if lender:
-        options = {name: value for name, value in spec.options.items() if name in HEAD_OVERRIDES}
-        recipe = replace(recipe, rate_from=Spec(lender, options).text)
-    return replace(protocol, name=spec.text, recipe=recipe)
+    """Under the text that asks for it; who lends rate or head is overridden alike, as far as heads are concerned."""
+    options = {name: value for name, value in spec.options.items() if name in HEAD_OVERRIDES}
+    rate_from, init_from = (
+        Spec(lender, options).text if lender else None
+        for lender in (protocol.recipe.rate_from, protocol.recipe.init_from)
+    )
+    return replace(protocol, name=spec.text, recipe=replace(protocol.recipe, rate_from=rate_from, init_from=init_from))
 
 
 def _with_precision(protocol: Protocol, value: Value) -> Protocol:
@@ -388,16 +270,27 @@ def _with_steps(protocol: Protocol, value: Value) -> Protocol:
     return replace(protocol, attacks=of_steps(protocol.attacks, value))
 
 
+def _with_cases_of(protocol: Protocol, value: Value) -> Protocol:
+    """The settings that a protocol has for another method: weights from a file have the name of none."""
+    if not (known := protocol.recipe.known_methods):
+        raise BenchError(f"protocol '{protocol.name}' is the same for every method: leave 'method={value}' out.")
+    if value not in known:
+        raise unknown(f"method in the table of {protocol.name}", str(value), known)
+    return replace(protocol, recipe=replace(protocol.recipe, cases_of=str(value)))
+
+
 OVERRIDES: Mapping[str, Callable[[Protocol, Any], Protocol]] = {
     "attacks": _with_attacks,
     "norm": _with_norm,
     "eps": _with_eps,
     "steps": _with_steps,
     "precision": _with_precision,
+    "method": _with_cases_of,
 }
 """What may be changed of a protocol on the command line, in the order in which it is.
 
-The row's identity, hash and name keep the result apart. The head stays what it is under all but `HEAD_OVERRIDES`.
+The row's identity, hash and name keep the result apart. The head stays what it is under all but `HEAD_OVERRIDES` and
+`method`.
 """
 HEAD_OVERRIDES = frozenset({"precision"})
 """Those that concern the fitting of heads, too."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from bench.engine.losses import divergence, nt_xent_of_views, trades
+
+__all__ = ["divergence", "info_nce", "negative_cosine", "nt_xent", "nt_xent_of_views", "trades"]
 
 
 def nt_xent(z_a: Tensor, z_b: Tensor, temperature: float | Tensor) -> Tensor:
@@ -30,16 +32,16 @@ def info_nce(query: Tensor, positive_key: Tensor, bank: Tensor, temperature: flo
     -log softmax_0([q.k+, q.M] / T): AMOC's L_NCE, src/base.py:58-69, 159-180 (which divides every factor by sqrt(T)).
 
     Args:
-        query: [B, d], of any length.
-        positive_key: [B, d], of any length; detached by the caller where the key encoder is not trained.
-        bank: [K, d], negative keys of length 1.
+        query: [B, d], unit rows.
+        positive_key: [B, d], unit rows; detached by the caller where the key encoder is not trained.
+        bank: [K, d], negative keys, unit rows.
         temperature: above 0.
 
     Returns:
         The mean over B queries, a scalar.
     """
-    q, k = F.normalize(query, dim=1), F.normalize(positive_key, dim=1)
-    logits = torch.cat([(q * k).sum(dim=1, keepdim=True), q @ bank.T], dim=1) / temperature
+    q = query / temperature
+    logits = torch.cat([(q * positive_key).sum(dim=1, keepdim=True), q @ bank.T], dim=1)
     return F.cross_entropy(logits, logits.new_zeros(len(q), dtype=torch.long))
 
 
@@ -50,44 +52,3 @@ def negative_cosine(a: Tensor, b: Tensor) -> Tensor:
     (solo/methods/mocov2_distillation_AT.py:233-235). Gradients flow through both arguments.
     """
     return -F.cosine_similarity(a, b, dim=1).mean()
-
-
-def nt_xent_of_views(views: Sequence[Tensor], temperature: float | Tensor, *, detach_keys: bool = False) -> Tensor:
-    """NT-Xent of V views: each of the VB rows must find each of its V - 1 other views among all other rows.
-
-    The other positives stay in the denominator: RoCL src/loss.py:5-85, where three views make 6B ordered pairs and the
-    sum is divided by 3B. SupCon without labels (AdvCL losses.py:7-94) is its mean over the V - 1 views. The row itself
-    is masked out rather than subtracted or set to zero, which is exact in every precision; the 1e-8 that RoCL adds to p
-    and to its denominator moves the loss by about 1e-8 / p.
-
-    Args:
-        views: V of [B, d], rows of any length; row i of each is of the same image.
-        temperature: above 0.
-        detach_keys: whether the second factor of every product is a constant (RoCL).
-
-    Returns:
-        The sum over the other views, the mean over rows, a scalar.
-    """
-    z = F.normalize(torch.cat(list(views)), dim=1)
-    itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
-    logits = (z @ (z.detach() if detach_keys else z).T / temperature).masked_fill(itself, float("-inf"))
-    row = torch.arange(len(z), device=z.device)
-    pairs = [F.cross_entropy(logits, row.roll(len(views[0]) * shift)) for shift in range(1, len(views))]
-    return torch.stack(pairs).sum()
-
-
-def divergence(natural: Tensor, adversarial: Tensor) -> Tensor:
-    """KL(softmax natural || softmax adversarial) of two [B, C] logits, the mean over B, a scalar.
-
-    Gradients flow through both arguments (TRADES, Zhang et al. 2019, Eq. 5; ACL trades.py:56-110).
-    """
-    log_natural, log_adversarial = F.log_softmax(natural, dim=1), F.log_softmax(adversarial, dim=1)
-    return F.kl_div(log_adversarial, log_natural, reduction="batchmean", log_target=True)
-
-
-def trades(natural: Tensor, adversarial: Tensor, labels: Tensor, beta: float) -> Tensor:
-    """TRADES: cross-entropy of natural logits [B, C] to labels [B], plus beta times `divergence`; a scalar.
-
-    Zhang et al. 2019, Eq. 5; ACL trades.py:87-110; DynACL utils.py:167-206.
-    """
-    return F.cross_entropy(natural, labels) + beta * divergence(natural, adversarial)

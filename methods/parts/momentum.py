@@ -119,5 +119,9 @@ def moco_view(config: MomentumContrastConfig) -> Views:
 def sgd(branch: Branch, config: MomentumContrastConfig) -> torch.optim.SGD:
     """SGD over the query branch (pre_train.py:42-62)."""
     return torch.optim.SGD(
-        branch.parameters(), lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
+        branch.parameters(),
+        lr=config.learning_rate,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        fused=True,
     )

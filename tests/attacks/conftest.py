@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pyautoattack
 import pytest
 
@@ -9,11 +11,12 @@ import pytest
 @pytest.fixture
 def short_autoattack(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same four attacks with fewer iterations, so that a test takes no minute."""
-    set_version = pyautoattack.AutoAttack._set_version
+    init = pyautoattack.AutoAttack.__init__
 
-    def shortened(self: pyautoattack.AutoAttack, version: str) -> None:
-        set_version(self, version)
+    def shortened(self: pyautoattack.AutoAttack, *args: Any, **options: Any) -> None:
+        init(self, *args, **options)
         self.apgd.n_iter = self.apgd_targeted.n_iter = self.fab.n_iter = 12
+        self.apgd.n_restarts = 1
         self.square.n_queries = 30
 
-    monkeypatch.setattr(pyautoattack.AutoAttack, "_set_version", shortened)
+    monkeypatch.setattr(pyautoattack.AutoAttack, "__init__", shortened)

@@ -54,18 +54,20 @@ class Counting(Small):
         return super().encode(x)
 
 
-def classifier(kind: type[Flat], classes: int = 10) -> Classifier:
+def classifier(kind: type[Flat], classes: int = 10, side: int = 4) -> Classifier:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         encoder = kind()
-        width = encoder.encode(torch.zeros(2, 3, 4, 4)).shape[1]
+        width = encoder.encode(torch.zeros(2, 3, side, side)).shape[1]
         return Classifier(encoder, 3 * torch.randn(classes, width), torch.zeros(classes))
 
 
-def images_for(model: Classifier, count: int = 24, wrong: int = 4, low: int = 0, high: int = 256) -> LabelledImages:
+def images_for(
+    model: Classifier, count: int = 24, wrong: int = 4, low: int = 0, high: int = 256, side: int = 4
+) -> LabelledImages:
     """Random images with the labels that `model` gives them, the first `wrong` ones another label."""
     draw = torch.Generator().manual_seed(1)
-    pixels = torch.randint(low, high, (count, 3, 4, 4), generator=draw, dtype=torch.uint8)
+    pixels = torch.randint(low, high, (count, 3, side, side), generator=draw, dtype=torch.uint8)
     labels = model(pixels_of(pixels)).argmax(1)
     labels[:wrong] = (labels[:wrong] + 1) % model.classes
     return LabelledImages(pixels, profile_of("digits"), labels)

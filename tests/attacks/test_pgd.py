@@ -98,7 +98,8 @@ def amoc_aca_plus() -> Recorded:
 
     def objective(images: Tensor) -> Tensor:
         x_query, x_key = ((images - mean) / std).chunk(2)
-        return info_nce(query(x_query, "adv"), key(x_key, "clean").detach(), bank, 0.2)
+        q, k = F.normalize(query(x_query, "adv")), F.normalize(key(x_key, "clean").detach())
+        return info_nce(q, k, bank, 0.2)
 
     steps = golden["attack/ACA_PLUS/x_steps"]
     start = (x + golden["attack/noise"]).clamp(0, 1)

@@ -1,50 +1,37 @@
-"""Our numbers against those of robustbench."""
+"""Our numbers against those of robustbench, on the same weights, images and seed."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
-from torch import Tensor
 
-from bench.attacks.evaluate import AttackContext, Classifier, Target, outcomes
+from bench.attacks.evaluate import AttackContext, Target, outcomes
 from bench.attacks.reference import robustbench_benchmark, robustbench_clean_accuracy
-from bench.attacks.threats import AUTOATTACK, CLEAN
-from bench.contract import Encoder, LabelledImages
-from bench.data.profiles import profile_of
+from bench.attacks.threats import AUTOATTACK, CLEAN, Norm
 from bench.data.views import pixels_of
 from bench.errors import BenchError
 from bench.randomness import Randomness
-
-EPS = 0.03
-
-
-class Flat(Encoder):
-    """Pixels as features."""
-
-    routes = ("main",)
-    active_route = "main"
-
-    def encode(self, x: Tensor) -> Tensor:
-        return x.flatten(1)
+from tests.attacks.models import Small, classifier, images_for
 
 
 @pytest.mark.usefixtures("short_autoattack")
-def test_clean_and_autoattack_accuracy_are_robustbenchs() -> None:
-    draw = torch.Generator().manual_seed(0)
-    model = Classifier(Flat(), torch.randn(10, 48, generator=draw), torch.zeros(10))
-    pixels = torch.randint(0, 256, (8, 3, 4, 4), generator=draw, dtype=torch.uint8)
-    labels = model(pixels_of(pixels)).argmax(1)
-    labels[0] = (labels[0] + 1) % 10
-    images = LabelledImages(pixels, profile_of("digits"), labels)
-    randomness = Randomness(0, "attack")
+@pytest.mark.parametrize(("norm", "eps"), [(Norm.LINF, 0.02), (Norm.L2, 0.2)])
+def test_each_image_stands_or_falls_under_autoattack_as_in_robustbenchs_benchmark(norm: Norm, eps: float) -> None:
+    model = classifier(Small, side=8)
+    images = images_for(model, count=16, wrong=2, side=8)
+    spec, randomness = replace(AUTOATTACK, norm=norm, batch=5), Randomness(0, "attack")
     context = AttackContext(randomness, torch.device("cpu"), lambda *_: None)
-    target = Target(model, pixels_of(pixels), labels, EPS)
-    ours = [outcomes(model, images, spec, EPS, context).float().mean().item() for spec in (CLEAN, AUTOATTACK)]
+    clean, robust = (outcomes(model, images, one, eps, context) for one in (CLEAN, spec))
+    target = Target(model, pixels_of(images.pixels), images.labels, eps, norm)
     try:
-        clean = robustbench_clean_accuracy(target, batch=3)
+        accuracy = robustbench_clean_accuracy(target, batch=3)
     except BenchError as reason:
         pytest.skip(str(reason))
     with torch.random.fork_rng():
-        theirs = robustbench_benchmark(target, seed=randomness.number("autoattack"), batch=AUTOATTACK.batch)
-    assert clean == ours[0] == 7 / 8
-    assert list(theirs) == ours
+        theirs = robustbench_benchmark(target, seed=randomness.number(spec.name), batch=spec.batch)
+    assert (theirs.clean, theirs.robust) == (clean.float().mean(), robust.float().mean())
+    assert accuracy == theirs.clean == 14 / 16
+    assert 0 < theirs.robust < theirs.clean
+    assert (model(theirs.adversarial).argmax(1) == images.labels).tolist() == robust.tolist()

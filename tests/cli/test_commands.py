@@ -213,6 +213,9 @@ class TestList:
             (["protocols", "own-1"], ["tables 5 and 6", "head.init", "own"]),
             (["methods", "trades"], ["beta", "linear_trades.py", "27"]),
             (["protocols", "slf-1"], ["head.rates", "0.01, 0.03, 0.1, 0.3, 1, 3, 10", "attack.autoattack"]),
+            (["attacks"], ["pgd50-10", "corruption_19", "amoc-table2", "transfer:CELL"]),
+            (["attacks", "slide"], ["step_fraction", "0.05", "digits 3.586, cifar10 12"]),
+            (["attacks", "amoc-table2"], ["pgd20-short-step", "deepfool", "cw-l2"]),
         ],
     )
     def test_what_is_declared_is_shown(self, arguments: list[str], expected: list[str]) -> None:
@@ -221,7 +224,7 @@ class TestList:
         for part in expected:
             assert part in text
 
-    @pytest.mark.parametrize("kind", ["methods", "datasets", "protocols"])
+    @pytest.mark.parametrize("kind", ["methods", "datasets", "protocols", "attacks"])
     def test_an_unknown_name_lists_the_choices(self, kind: str) -> None:
         code, _, err = invoke("list", kind, "no-such-thing")
         assert code == 2

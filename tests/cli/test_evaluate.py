@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,16 @@ def test_a_cell_is_exported_and_judged_again_under_the_same_name_of_its_content(
     rows = Store.existing(out).latest_rows().values()
     assert {row["sa"] for row in rows} == {next(iter(rows))["sa"]}
     assert sorted(row["method"] for row in rows) == ["checkpoint", "checkpoint", "trained"]
+
+
+def test_an_encoder_that_is_there_meets_other_attacks(out: Path) -> None:
+    where = ["--jobs", "1", "--device", "cpu", "--out", str(out), "--limit", "train=40,test=20", "--no-table"]
+    attacks = ["--protocols", "cheap", "--attacks", "pgd20,fgsm", "--norm", "l2", "--eps", "0.3", "--steps", "5"]
+    code, _, err = invoke("evaluate", "trained", *attacks, *where)
+    assert (code, err) == (0, "")
+    (row,) = (row for row in Store.existing(out).latest_rows().values() if row["norm"] == "L2")
+    assert (row["eps"], row["ra_pgd20"]) == (0.3, None)
+    assert json.loads(row["scores"]).keys() == {"clean", "pgd5", "fgsm"}
 
 
 def test_a_robustbench_model_is_three_files(out: Path) -> None:

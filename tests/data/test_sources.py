@@ -70,7 +70,7 @@ def test_the_profile_is_its_own_or_the_one_it_is_like(text: str, profile: str) -
         ("cifar-10", ["unknown data set 'cifar-10'", "did you mean 'cifar10'", "parquet:DIR[like=NAME]"]),
         ("./data", ["unknown data set './data'"]),
         ("digits,cifar10", ["names 2 data sets where one is expected"]),
-        ("digits[like=cifar10]", ["takes no options"]),
+        ("digits[like=cifar10]", ["takes no option but 'from'"]),
         ("cifar10:unlabelled", ["'cifar10' has no parts"]),
         ("stl10:unlabeled", ["did you mean 'unlabelled'"]),
         ("stl10:", ["unknown part of stl10"]),

@@ -348,6 +348,34 @@ def test_the_memory_format_of_the_pixels_does_not_matter(layout: torch.memory_fo
     assert_images(SIMCLR(pixels.contiguous(memory_format=layout), seeded()), lambda i: SIMCLR(pixels, seeded())[i])
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("views", [SIMCLR, Views(ColourJitter(0.4, 0.4, 0.4, 0.1), HorizontalFlip()), Views()])
+def test_views_lie_channels_last_as_networks_take_them(views: Views, layout: torch.memory_format) -> None:
+    for view in views.each(noise(16, 8).contiguous(memory_format=layout), seeded(2), seeded(3)):
+        assert view.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(
+    "never", [HorizontalFlip(0), Grayscale(0), GaussianBlur(p=0), ColourJitter(0.4, 0.4, 0.4, 0.1, p=0)]
+)
+def test_what_never_happens_is_not_made(never: Operation[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Views(never, PaddedCrop(2))
+    monkeypatch.setattr(type(never), "apply", lambda *_: pytest.fail("it was made"))
+    assert torch.equal(made(noise(16, 8), seeded()), PaddedCrop(2)(noise(16, 8), seeded()))
+
+
+def test_what_a_schedule_may_bring_about_is_made() -> None:
+    assert not HorizontalFlip(torch.tensor(0.0)).idle
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_an_image_that_is_not_blurred_keeps_every_bit(size: int) -> None:
+    pixels, applied = noise(8, size), torch.arange(8) % 2 == 0
+    views = GaussianBlur().apply(pixels, BlurDraw(torch.full((8,), 2.0), applied))
+    assert torch.equal(views[~applied], pixels[~applied])
+    assert not torch.equal(views[applied], pixels[applied])
+
+
 @every_operation
 def test_views_stay_pixels_and_leave_their_input_alone(operation: Operation[Any]) -> None:
     pixels = noise(64, 16)

@@ -57,7 +57,7 @@ def test_the_precision_of_a_stage_holds_while_it_is_carried_out(
         monkeypatch.setattr(work, kind, noted)
     text = write_method(tmp_path, more=TRAINS).partition(".py")[0] + ".py:Trained"
     (row,) = ran(make_sweep(methods=f"{text}[precision=bf16]", protocols="cheap[precision=tf32]")).rows
-    assert held == {"pretrain": (False, True), "head": (True, False), "attack": (True, False)}
+    assert held == {"pretrain": (False, True), "head": (True, False), "attack": (True, False), "audit": (True, False)}
     assert (row["label"], row["status"]) == ("trained[precision=bf16]", "ok")
     assert (row["protocol"], row["precision"]) == ("cheap[precision=tf32]", Precision.TF32)
     assert row["context_execution"] == Execution.EAGER
@@ -78,7 +78,7 @@ def test_a_graph_on_a_cpu_is_refused_before_anything_runs(make_sweep: Any, ran: 
 def test_the_execution_is_part_of_the_context_of_the_pre_training_alone(make_sweep: Any, ran: Any) -> None:
     done = ran(make_sweep(execution="compiled"))
     found = {stage.kind: done.store.record(key)["context"]["execution"] for key, stage in done.plan.stages.items()}
-    assert found == {StageKind.PRETRAIN: "compiled", StageKind.HEAD: "eager", StageKind.ATTACK: "eager"}
+    assert found == {kind: "compiled" if kind is StageKind.PRETRAIN else "eager" for kind in StageKind}
     assert done.rows[0]["context_execution"] == "compiled"
 
 

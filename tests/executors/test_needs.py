@@ -17,7 +17,7 @@ from bench.planning import plan_of
 from bench.store import Store
 from tests.plugins import write_method
 
-PRETRAIN, HEAD, ATTACK = StageKind
+PRETRAIN, HEAD, ATTACK, AUDIT = StageKind
 PROFILES = {Architecture.SMALL: "digits", Architecture.RESNET18_IMAGENET: "stl10"}
 
 

@@ -112,7 +112,8 @@ class TestRobustBench:
             pytest.skip(str(reason))
         nothing_to_attack = Target(model, x, (right + 1) % 10, 0.1)
         with torch.random.fork_rng():
-            assert robustbench_benchmark(nothing_to_attack, seed=0, batch=6) == (0, 0)
+            benchmark = robustbench_benchmark(nothing_to_attack, seed=0, batch=6)
+            assert (benchmark.clean, benchmark.robust) == (0, 0)
 
     def test_its_facts_are_those_of_model_info(self) -> None:
         utils = pytest.importorskip("robustbench.utils", exc_type=ImportError)

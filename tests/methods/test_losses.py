@@ -105,8 +105,8 @@ def test_info_nce(term: str, golden: Callable[[str], Golden]) -> None:
     arrays, index = golden("amoc"), "ca".index(term)
     bank = arrays[f"loss/ACA_PLUS/bank_{'clean' if term == 'c' else 'adv'}"]
     for call in range(3):
-        query = arrays["loss/ACA_PLUS/forward_q_outputs"][call, index]
-        key = arrays["loss/ACA_PLUS/forward_k_outputs"][call, 0]
+        query = F.normalize(arrays["loss/ACA_PLUS/forward_q_outputs"][call, index], dim=1)
+        key = F.normalize(arrays["loss/ACA_PLUS/forward_k_outputs"][call, 0], dim=1)
         expected = arrays["loss/ACA_PLUS/Lc_La_total"][call, index].item()
         assert info_nce(query, key, bank[call].T, 0.2).item() == pytest.approx(expected, rel=1e-9)
 

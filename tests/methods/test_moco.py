@@ -68,8 +68,9 @@ def loss_of_step(
     monkeypatch: pytest.MonkeyPatch, golden: dict[str, Tensor], net: MoCoState, call: int, config: MoCoConfig
 ) -> float:
     """The loss of a step on a golden batch; gradients are taken, weights stay."""
-    views = iter((golden["loss/xq"][call], golden["loss/xk"][call]))
-    monkeypatch.setattr(MoCo, "view", property(lambda self: lambda pixels, generator: next(views)))
+    views = golden["loss/xq"][call], golden["loss/xk"][call]
+    made = SimpleNamespace(each=lambda *_: views)
+    monkeypatch.setattr(MoCo, "view", property(lambda self: made))
     losses: list[Tensor] = []
 
     def update(loss: Tensor, **_: Tensor) -> None:

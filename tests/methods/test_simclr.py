@@ -22,8 +22,9 @@ from bench.data.views import (
 )
 from bench.engine.loop import Averages, optimiser_update
 from bench.engine.optim import SOLO_LEARN, Lars
-from bench.models.projectors import Head
+from bench.models.projectors import Head, Projector
 from bench.models.resnet import Architecture
+from bench.models.routes import RoutedBatchNorm
 from methods.parts.projected import Projected
 from methods.simclr import SimCLR
 
@@ -40,17 +41,19 @@ def simclr(**settings: Any) -> SimCLR:
 
 @pytest.mark.parametrize("size", ["B6", "B12"])
 @pytest.mark.parametrize("temperature", [0.5, 0.2])
-def test_a_step_has_solo_learns_loss(size: str, temperature: float) -> None:
+def test_a_step_has_solo_learns_loss(size: str, temperature: float, monkeypatch: pytest.MonkeyPatch) -> None:
     with np.load(GOLDEN) as arrays:
         z, loss, gradient = (
             torch.from_numpy(arrays[name])
             for name in (f"simclr_{size}_z", *(f"simclr_{size}_t{temperature}_{part}" for part in ("loss", "grad")))
         )
     z.requires_grad_()
-    projections = iter(z.chunk(2))
-    losses: list[Tensor] = []
+    net = Projected(simclr().encoder(digits().profile), Head.SIMCLR)
+    features, losses = iter(z.chunk(2)), list[Tensor]()
+    monkeypatch.setattr(net.encoder, "encode", lambda view: next(features))
+    monkeypatch.setattr(net.projector, "forward", lambda features, route: features)
     simclr(temperature=temperature).step(
-        lambda view: next(projections),  # type: ignore[arg-type]
+        net,
         batch_of(seen()),
         lambda loss, **_: losses.append(loss),
     )
@@ -62,7 +65,7 @@ def views_of(method: SimCLR) -> tuple[Tensor, Tensor, Projected]:
     """The two views that a step makes of a batch, and the network after it."""
     views: list[Tensor] = []
     net = Projected(method.encoder(digits().profile), Head.SIMCLR)
-    net.register_forward_pre_hook(lambda _, inputs: views.append(inputs[0]))
+    net.encoder.register_forward_pre_hook(lambda _, inputs: views.append(inputs[0]))
     method.step(net, batch_of(seen()), optimiser_update(method.optimiser(net), Averages()))
     first, second = views
     return first, second, net
@@ -73,6 +76,14 @@ def test_a_step_sees_two_views_of_every_image_each_as_a_batch_of_its_own() -> No
     assert first.shape == second.shape == (BATCH, 3, 8, 8)
     assert not (first == second).flatten(1).all(dim=1).any()
     assert int(net.encoder.get_buffer("backbone.bn1.main.num_batches_tracked")) == 2
+
+
+def test_the_projector_which_has_no_batch_norm_sees_both_views_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    fed, forward = list[int](), Projector.forward
+    monkeypatch.setattr(Projector, "forward", lambda self, z, route: (fed.append(len(z)), forward(self, z, route))[1])
+    _, _, net = views_of(simclr())
+    assert fed == [2 * BATCH]
+    assert not any(isinstance(part, RoutedBatchNorm) for part in net.projector.modules())
 
 
 def test_row_by_row_both_views_show_the_same_image(monkeypatch: pytest.MonkeyPatch) -> None:

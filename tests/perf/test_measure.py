@@ -15,10 +15,11 @@ from bench.data.profiles import profile_of
 from bench.engine.conditions import Conditions
 from bench.execution import Execution, Precision
 from bench.grammar import parse_spec
+from bench.perf.arithmetic import Bare
 from bench.perf.breakdown import Part
 from bench.perf.measure import Bench, measured
 from bench.perf.probes import flops_of, traffic_of
-from bench.perf.subject import method_for, recorded_views
+from bench.perf.subject import Subject, TrainShares, method_for, recorded_views, train_shares
 from tests.cli.runner import invoke
 
 DIGITS = profile_of("digits")
@@ -120,6 +121,29 @@ class TestBench:
             bench.views()
         assert [count for _, _, count in calls] == [views], "all views of a step are made at once"
         assert all(pixels.shape == (16, 3, 8, 8) for _, pixels, _ in calls)
+
+    @pytest.mark.parametrize(
+        ("text", "forward", "to_input"),
+        [
+            ("simclr", 0, 0),  # no pass without a gradient
+            (QUICK_NCP, 0, 0),  # the teacher rests
+            ("amoc", 3 / 4, 0),  # the clean key, before and after the update, and the adversarial one; not the attack's
+            ("amoc[variant=release]", 2 / 3, 0),
+            ("moco", 1, 0),
+            ("advcl", 1, 1),  # attacks in train mode, the views that they leave alone too
+        ],
+    )
+    def test_a_pass_is_measured_in_the_mode_in_which_the_step_makes_it(
+        self, text: str, forward: float, to_input: float
+    ) -> None:
+        subject = Subject(method_for(parse_spec(text), DIGITS, {"batch_size": 16}), DIGITS, "cpu")
+        assert train_shares(subject) == TrainShares(forward, to_input)
+
+    def test_passes_of_both_modes_weigh_as_the_step_makes_them(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        bench = bench_of("amoc")
+        cost = {bench.bare.forward: 2.0, bench.trained.forward: 6.0}
+        monkeypatch.setattr("bench.perf.measure.seconds", lambda action, *_: cost.get(action, 1.0))
+        assert bench.round().bare == Bare(forward=2.0 / 4 + 6.0 * 3 / 4, to_input=1.0, full=1.0)
 
     def test_bare_passes_leave_the_network_as_it_was(self) -> None:
         bench = bench_of("amoc")

@@ -11,66 +11,52 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bench.attacks.classifier import changes, state_of
-from bench.contract import Checkpoints, Encoder, LabelledImages, NoCheckpoints
-from bench.data.profiles import PROFILES, profile_of
+from bench.contract import Checkpoints, Encoder, NoCheckpoints
+from bench.data.profiles import PROFILES
 from bench.data.sources import DataSet
 from bench.data.views import HorizontalFlip, PaddedCrop, PadMode, pixels_of
 from bench.errors import BenchError, Interrupted, StageError
+from bench.protocols.fitting import augmentation_of
 from bench.protocols.heads import (
     Curve,
     FittedHead,
-    HeadContext,
     LinearHeads,
-    augmentation_of,
     choose_rate,
     classifier_of,
     fit_head,
 )
-from bench.protocols.recipes import EncoderMode, HeadInit, HeadRecipe, Objective, protocol_of
+from bench.protocols.parts import Raises, SecondView, Start
+from bench.protocols.recipes import (
+    EncoderMode,
+    HeadInit,
+    HeadRecipe,
+    InnerAttack,
+    Objective,
+    Routes,
+    Scope,
+    protocol_of,
+)
 from bench.randomness import Randomness
 from tests.interruptions import Fragile, in_pieces
+from tests.protocols.encoders import Dual, Normed, Pixels, context, data
 
-CPU = torch.device("cpu")
 FIXED = HeadRecipe(rate_by_dataset={"digits": 0.1}, epochs=4, batch=16, milestones=(2, 3))
 GRID = replace(FIXED, rate_by_dataset={}, rates=(0.01, 0.1, 1.0))
 ADVERSARIAL = replace(FIXED, rate_by_dataset={}, rate_from="slf-1", objective=Objective.ADVERSARIAL)
 DRIFTING = replace(FIXED, encoder_mode=EncoderMode.TRAIN)
-
-
-class Pixels(Encoder):
-    """Centred pixels as features; remembers the images of which features were taken, those of an attack aside."""
-
-    routes = ("main",)
-    active_route = "main"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[Tensor] = []
-
-    def encode(self, x: Tensor) -> Tensor:
-        if not torch.is_grad_enabled():
-            self.seen.append(x.clone())
-        return (x - 0.5).flatten(1)
-
-
-class Normed(Encoder):
-    """A convolution and batch norm on one of two routes."""
-
-    routes = ("main", "other")
-    active_route = "main"
-
-    def __init__(self) -> None:
-        super().__init__()
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            self.convolution = nn.Conv2d(3, 4, 3, 2, 1)
-        self.main, self.other = nn.BatchNorm2d(4), nn.BatchNorm2d(4)
-        nn.init.constant_(self.other.bias, 1.0)
-
-    def encode(self, x: Tensor) -> Tensor:
-        norm = {"main": self.main, "other": self.other}[self.active_route]
-        normed: Tensor = norm(self.convolution(x))
-        return normed.relu().flatten(1)
+TRADES = replace(FIXED, objective=Objective.TRADES, inner=InnerAttack(2, 0.5, Raises.DIVERGENCE, Start.GAUSSIAN))
+TUNED = replace(TRADES, scope=Scope.ALL, encoder_mode=EncoderMode.TRAIN, routes=Routes.DUAL_IF_ANY)
+JOINT = replace(TUNED, objective=Objective.JOINT, routes=Routes.ACTIVE, second_view=SecondView())
+RECIPES = {
+    "fixed": FIXED,
+    "grid": GRID,
+    "adversarial": ADVERSARIAL,
+    "train": DRIFTING,
+    "trades": TRADES,
+    "tuned": TUNED,
+    "joint": JOINT,
+}
+EVERY_KIND = pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 
 
 class Restless(Normed):
@@ -89,29 +75,18 @@ class Broken(Normed):
         return super().encode(x) * float("nan")
 
 
-def data(train: Tensor | None = None, labels: Tensor | None = None) -> DataSet:
-    """70 images of 4x4 pixels in three classes that the mean of a channel tells apart; every tenth is held out."""
-    draw = torch.Generator().manual_seed(0)
-    if labels is None:
-        labels = torch.arange(70) % 3
-    if train is None:
-        train = torch.randint(0, 200, (70, 3, 4, 4), generator=draw, dtype=torch.uint8)
-        train[torch.arange(70), labels] += 40
-    images = LabelledImages(train, profile_of("digits"), labels)
-    held_out = torch.arange(0, len(labels), 10)
-    return DataSet("digits", images.profile, int(labels.max()) + 1, images, images, held_out, "0" * 16)
-
-
-def context(rate: float | None = None, eps: float = 0.1, seed: int = 0) -> HeadContext:
-    return HeadContext(Randomness(seed, "head"), CPU, lambda *_: None, eps, rate)
-
-
 def by_torch(features: Tensor, labels: Tensor, rate: float, recipe: HeadRecipe) -> nn.Linear:
     """The same recipe by `torch.optim.SGD`."""
     head = nn.Linear(features.shape[1], int(labels.max()) + 1)
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
-    optimiser = torch.optim.SGD(head.parameters(), rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+    optimiser = torch.optim.SGD(
+        head.parameters(),
+        rate,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        nesterov=recipe.nesterov,
+    )
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, list(recipe.milestones), recipe.decay)
     for epoch in range(recipe.epochs):
         order = torch.randperm(len(labels), generator=Randomness(0, "head").generator("order", epoch=epoch))
@@ -131,6 +106,24 @@ def test_a_head_is_trained_as_torch_trains_it(rate: float) -> None:
     head = fit_head(Pixels(), images, replace(FIXED, rate_by_dataset={"digits": rate}), context())
     torch.testing.assert_close(head.weight, expected.weight.detach(), rtol=0, atol=1e-6)
     torch.testing.assert_close(head.bias, expected.bias.detach(), rtol=0, atol=1e-6)
+
+
+def test_nesterov_momentum_is_torchs() -> None:
+    images, recipe = data(), replace(FIXED, nesterov=True)
+    expected = by_torch((pixels_of(images.train.pixels) - 0.5).flatten(1), images.train.labels, 0.1, recipe)
+    head = fit_head(Pixels(), images, recipe, context())
+    torch.testing.assert_close(head.weight, expected.weight.detach(), rtol=0, atol=1e-6)
+    assert not torch.allclose(head.weight, fit_head(Pixels(), images, FIXED, context()).weight, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["fixed", "adversarial", "tuned"])
+def test_a_held_out_slice_that_is_spared_is_never_seen(name: str) -> None:
+    images = data()
+    other = images.train.pixels.clone()
+    other[images.held_out] = 255 - other[images.held_out]
+    recipe = replace(RECIPES[name], spares_held_out=True)
+    first, again = (fit_head(Normed(), each, recipe, context(rate=0.1)) for each in (images, data(train=other)))
+    assert torch.equal(first.weight, again.weight)
 
 
 def test_training_many_rates_at_once_is_training_each_alone() -> None:
@@ -217,10 +210,10 @@ def test_a_head_belongs_to_the_encoders_route() -> None:
     assert not torch.allclose(main, other)
 
 
-@pytest.mark.parametrize("recipe", [FIXED, GRID, ADVERSARIAL, DRIFTING], ids=["fixed", "grid", "adversarial", "train"])
+@EVERY_KIND
 @pytest.mark.parametrize("mode", [True, False], ids=["train", "eval"])
 def test_the_encoder_stays_as_it_was(recipe: HeadRecipe, mode: bool) -> None:
-    encoder = Normed().train(mode)
+    encoder = Dual().train(mode)
     before, modes = state_of(encoder), [part.training for part in encoder.modules()]
     fit_head(encoder, data(), recipe, context(rate=0.1))
     assert changes(encoder, before) == {}
@@ -344,7 +337,7 @@ def test_a_data_set_without_legacy_rate_is_an_error() -> None:
         fit_head(Pixels(), unknown, protocol_of("slf@amoc").recipe, context())
 
 
-@pytest.mark.parametrize("recipe", [FIXED, GRID, ADVERSARIAL], ids=["fixed", "grid", "adversarial"])
+@EVERY_KIND
 def test_progress_only_rises_and_ends_at_the_end(recipe: HeadRecipe) -> None:
     seen: list[tuple[int, int]] = []
     listen: Callable[[int, int, str], None] = lambda done, total, _: seen.append((done, total))  # noqa: E731
@@ -352,12 +345,7 @@ def test_progress_only_rises_and_ends_at_the_end(recipe: HeadRecipe) -> None:
     assert seen == sorted(seen) and seen[-1][0] == seen[-1][1]
 
 
-EVERY_KIND = pytest.mark.parametrize(
-    "recipe", [FIXED, GRID, ADVERSARIAL, DRIFTING], ids=["fixed", "grid", "adversarial", "train"]
-)
-
-
-class Mortal(Normed):
+class Mortal(Dual):
     """An encoder that is interrupted in its forward pass."""
 
     passes = 0
@@ -370,7 +358,7 @@ class Mortal(Normed):
         return super().encode(x)
 
 
-def fitted(recipe: HeadRecipe, seen: list[str], kind: type[Normed] = Normed) -> Callable[[Checkpoints], FittedHead]:
+def fitted(recipe: HeadRecipe, seen: list[str], kind: type[Dual] = Dual) -> Callable[[Checkpoints], FittedHead]:
     """The fit as a function of its checkpoints; `seen` takes its progress."""
     report = lambda done, total, text: seen.append(f"{done}/{total} {text}")  # noqa: E731
     return lambda checkpoints: fit_head(
@@ -395,10 +383,11 @@ def test_a_fit_that_is_interrupted_goes_on_after_its_last_epoch(recipe: HeadReci
     assert lives > 4 / states
 
 
-@pytest.mark.parametrize("recipe", [ADVERSARIAL, DRIFTING], ids=["adversarial", "train"])
+@pytest.mark.parametrize("name", ["adversarial", "train", "tuned"])
 def test_a_fit_that_is_interrupted_within_an_epoch_keeps_the_epochs_before(
-    recipe: HeadRecipe, monkeypatch: pytest.MonkeyPatch
+    name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    recipe = RECIPES[name]
     straight, patience, again = fitted(recipe, [])(NoCheckpoints()), iter(range(3, 1000, 20)), list[str]()
     work = fitted(recipe, again, Mortal)
 

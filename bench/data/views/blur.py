@@ -10,16 +10,16 @@ from torch import Tensor
 
 from bench.data.views.operation import (
     Operation,
-    Source,
     Strength,
     between,
     check_order,
     check_range,
-    chosen,
-    uniforms,
-    where_chosen,
+    never,
 )
 from bench.data.views.resampling import blur_weights, resample
+
+NO_WIDTH = 1e-3
+"""A sigma in pixels whose kernel is a one among zeros: it leaves an image as it is, to the last bit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +41,7 @@ class GaussianBlur(Operation[BlurDraw]):
         p: the probability that an image is blurred.
     """
 
+    numbers = 2
     sigma: tuple[float, float] = (0.1, 2.0)
     p: Strength = 0.5
 
@@ -53,17 +54,22 @@ class GaussianBlur(Operation[BlurDraw]):
         """Taps along an axis of `side` pixels: an odd number, at most 2 side - 1, as far as one reflection reaches."""
         return 2 * self._radius(side) + 1
 
-    def draw(self, shape: torch.Size, generator: Source) -> BlurDraw:
+    @property
+    def idle(self) -> bool:
+        """Never blurs."""
+        return never(self.p)
+
+    def sample(self, shape: torch.Size, shares: Tensor) -> BlurDraw:
         """Sigma uniform in its range."""
-        sigma = between(*self.sigma, uniforms(shape[0], generator=generator))
-        return BlurDraw(sigma, chosen(self.p, shape[0], generator))
+        return BlurDraw(between(*self.sigma, shares[0]), shares[1] < self.p)
 
     def apply(self, pixels: Tensor, drawn: BlurDraw) -> Tensor:
         """[B, 3, H, W] -> [B, 3, H, W]."""
         height, width = pixels.shape[-2:]
-        rows = blur_weights(drawn.sigma, self._radius(height), height)
-        columns = rows if width == height else blur_weights(drawn.sigma, self._radius(width), width)
-        return where_chosen(drawn.applied, resample(pixels, rows, columns), pixels)
+        sigma = torch.where(drawn.applied, drawn.sigma, NO_WIDTH)
+        rows = blur_weights(sigma, self._radius(height), height)
+        columns = rows if width == height else blur_weights(sigma, self._radius(width), width)
+        return resample(pixels, rows, columns)
 
     def _radius(self, side: int) -> int:
         return min(math.ceil(3 * self.sigma[1]), side - 1)

@@ -13,14 +13,12 @@ from torch.nn import functional
 
 from bench.data.views.operation import (
     Operation,
-    Source,
     Strength,
     between,
     check_order,
     check_range,
-    chosen,
     integers,
-    uniforms,
+    never,
     where_chosen,
 )
 from bench.data.views.resampling import Interpolation, box_weights, resample
@@ -50,6 +48,7 @@ class RandomResizedCrop(Operation[Boxes]):
         size: the side of the square result in pixels; None keeps the input's height and width.
     """
 
+    numbers = 2 * TRIES + 2
     scale: tuple[Strength, Strength] = (0.08, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     interpolation: Interpolation = Interpolation.BILINEAR
@@ -63,18 +62,21 @@ class RandomResizedCrop(Operation[Boxes]):
         check_order("a crop's ratio", self.ratio)
         check_range("a crop's size", 1 if self.size is None else self.size, 1)
 
-    def draw(self, shape: torch.Size, generator: Source) -> Boxes:
+    def sample(self, shape: torch.Size, shares: Tensor) -> Boxes:
         """The first of ten boxes that fits into the image, at a uniform place; else the largest central one."""
-        batch, _, image_height, image_width = shape
-        height, width, fallback = self._sides(batch, image_height, image_width, generator)
-        down, right = uniforms(2, batch, generator=generator)
-        spare_height, spare_width = image_height - height, image_width - width
-        return Boxes(
-            top=torch.where(fallback, spare_height // 2, integers(spare_height + 1, down)),
-            left=torch.where(fallback, spare_width // 2, integers(spare_width + 1, right)),
-            height=height,
-            width=width,
-        )
+        image_height, image_width = shape[-2:]
+        area_share, ratio_share, place = torch.split(shares, [TRIES, TRIES, 2])
+        image = per_axis(image_height, image_width, shares.device)
+        tries = self._tries(image_height * image_width, area_share, ratio_share)
+        fits = ((tries > 0) & (tries <= image)).all(dim=1)
+        # Of equal maxima `max` gives the first: the first box that fits, if any does.
+        found, first = fits.to(torch.uint8).max(dim=0, keepdim=True)
+        fallback = per_axis(*self._fallback(image_height, image_width), shares.device)
+        length = torch.where(found == 1, tries.gather(0, first.expand(2, -1)[None])[0], fallback)
+        spare = image - length
+        start = torch.where(found == 1, place * (spare + 1), spare / 2).floor_()
+        (top, left), (height, width) = start.long(), length.long()
+        return Boxes(top, left, height, width)
 
     def apply(self, pixels: Tensor, drawn: Boxes) -> Tensor:
         """[B, 3, H, W] -> [B, 3, size, size]."""
@@ -87,23 +89,11 @@ class RandomResizedCrop(Operation[Boxes]):
             columns = box_weights(drawn.left, drawn.width, width, self.size or width, self.interpolation)
         return resample(pixels, rows, columns)
 
-    def _sides(
-        self, batch: int, image_height: int, image_width: int, generator: Source
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Height and width of each box, int64 [B], and whether it is the fallback, bool [B]."""
-        area_share, ratio_share = uniforms(2, TRIES, batch, generator=generator)
-        area = image_height * image_width * between(*self.scale, area_share)
-        ratio = between(math.log(self.ratio[0]), math.log(self.ratio[1]), ratio_share).exp()
-        height, width = (area / ratio).sqrt().round(), (area * ratio).sqrt().round()
-        fits = (height > 0) & (height <= image_height) & (width > 0) & (width <= image_width)
-
-        # argmax is the first maximum: the first box that fits, if any does.
-        first = fits.to(torch.uint8).argmax(dim=0, keepdim=True)
-        none = fits.logical_not_().all(dim=0)
-        last_height, last_width = self._fallback(image_height, image_width)
-        height = torch.where(none, last_height, height.gather(0, first)[0])
-        width = torch.where(none, last_width, width.gather(0, first)[0])
-        return height.long(), width.long(), none
+    def _tries(self, image_area: int, area_share: Tensor, ratio_share: Tensor) -> Tensor:
+        """[TRIES, 2, B]: whole heights and widths of boxes by shares [TRIES, B]."""
+        side = (image_area * between(*self.scale, area_share)).sqrt_()
+        stretch = between(math.log(self.ratio[0]) / 2, math.log(self.ratio[1]) / 2, ratio_share).exp_()
+        return torch.stack([side / stretch, side * stretch], dim=1).round_()
 
     def _fallback(self, height: int, width: int) -> tuple[int, int]:
         """The largest box of the image whose ratio is allowed."""
@@ -113,6 +103,13 @@ class RandomResizedCrop(Operation[Boxes]):
         if width / height > high:
             return height, round(height * high)
         return height, width
+
+
+def per_axis(down: int, across: int, device: torch.device) -> int | Tensor:
+    """A number for height and one for width, [2, 1] on `device`; a single one where they are equal."""
+    if down == across:
+        return down
+    return torch.stack([torch.full((1,), float(side), device=device) for side in (down, across)])
 
 
 class PadMode(StrEnum):
@@ -142,15 +139,16 @@ class PaddedCrop(Operation[Offsets]):
         mode: what is added: zeros (black), or the image mirrored without its border pixel.
     """
 
+    numbers = 2
     padding: int
     mode: PadMode = PadMode.ZERO
 
     def __post_init__(self) -> None:
         check_range("a crop's padding", self.padding)
 
-    def draw(self, shape: torch.Size, generator: Source) -> Offsets:
+    def sample(self, shape: torch.Size, shares: Tensor) -> Offsets:
         """Corners in 0 .. 2 padding along each axis, all equally likely."""
-        top, left = integers(2 * self.padding + 1, uniforms(2, shape[0], generator=generator))
+        top, left = integers(2 * self.padding + 1, shares)
         return Offsets(top, left)
 
     def apply(self, pixels: Tensor, drawn: Offsets) -> Tensor:
@@ -177,14 +175,20 @@ class PaddedCrop(Operation[Offsets]):
 class HorizontalFlip(Operation[Tensor]):
     """Left becomes right, with probability `p`."""
 
+    numbers = 1
     p: Strength = 0.5
 
     def __post_init__(self) -> None:
         check_range("a flip's probability", self.p, 0, 1)
 
-    def draw(self, shape: torch.Size, generator: Source) -> Tensor:
+    @property
+    def idle(self) -> bool:
+        """Never flips."""
+        return never(self.p)
+
+    def sample(self, shape: torch.Size, shares: Tensor) -> Tensor:
         """Bool [B]: which images are flipped."""
-        return chosen(self.p, shape[0], generator)
+        return shares[0] < self.p
 
     def apply(self, pixels: Tensor, drawn: Tensor) -> Tensor:
         """[B, 3, H, W] -> [B, 3, H, W]."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -19,32 +18,32 @@ Strength = float | Tensor
 DrawT = TypeVar("DrawT")
 
 
-@dataclass(frozen=True)
-class Generators:
-    """A generator per view of a batch that holds several views, one after the other.
+class Operation(ABC, Generic[DrawT]):
+    """A random operation on a batch of pixels: a sampling law and what is done with the sample.
 
     Attributes:
-        each: the views' own, all on one device.
+        numbers: how many random numbers it takes per image.
     """
 
-    each: tuple[Generator, ...]
+    numbers: ClassVar[int]
 
     @property
-    def device(self) -> torch.device:
-        """Where they draw."""
-        return self.each[0].device
-
-
-Source = Generator | Generators
-"""Where an operation's random numbers come from."""
-
-
-class Operation(ABC, Generic[DrawT]):
-    """A random operation on a batch of pixels: a sampling law and what is done with the sample."""
+    def idle(self) -> bool:
+        """Whether it is known to leave every image as it is, so that it need not be made."""
+        return False
 
     @abstractmethod
-    def draw(self, shape: torch.Size, generator: Source) -> DrawT:
-        """One set of parameters per image of a batch of `shape` [B, 3, H, W], on the generator's device."""
+    def sample(self, shape: torch.Size, shares: Tensor) -> DrawT:
+        """One set of parameters per image of a batch of `shape` [B, 3, H, W].
+
+        Args:
+            shape: of the batch.
+            shares: [numbers, B], draws from U[0, 1), on the batch's device.
+        """
+
+    def draw(self, shape: torch.Size, generator: Generator) -> DrawT:
+        """A sample by the generator's numbers, on its device."""
+        return self.sample(shape, uniforms(self.numbers, shape[0], generator))
 
     @abstractmethod
     def apply(self, pixels: Tensor, drawn: DrawT) -> Tensor:
@@ -71,14 +70,19 @@ class Views:
         Args:
             pixels: [B, 3, H, W] in [0, 1], left as they are.
             generators: on the pixels' device.
+
+        Returns:
+            Channels last, as networks take them.
         """
-        source = Generators(generators)
-        views = pixels if len(generators) == 1 else pixels.repeat(len(generators), 1, 1, 1)
+        made = [operation for operation in self.operations if not operation.idle]
+        counts = [operation.numbers for operation in made]
+        shares = torch.cat([uniforms(sum(counts), len(pixels), generator) for generator in generators], dim=1)
+        views = torch.cat([pixels.contiguous()] * len(generators))
         # Mixed precision belongs to the network: bfloat16 cannot tell 8-bit pixels apart.
         with torch.autocast(pixels.device.type, enabled=False):
-            for operation in self.operations:
-                views = operation.apply(views, operation.draw(views.shape, source))
-        return views.chunk(len(generators))
+            for operation, own in zip(made, torch.split(shares, counts), strict=True):
+                views = operation.apply(views, operation.sample(views.shape, own))
+        return views.contiguous(memory_format=torch.channels_last).chunk(len(generators))
 
     def __repr__(self) -> str:
         return f"Views({', '.join(map(repr, self.operations))})"
@@ -89,19 +93,9 @@ def pixels_of(images: Tensor) -> Tensor:
     return images.to(torch.float32) / 255
 
 
-def uniforms(*shape: int, generator: Source, images: int = -1) -> Tensor:
-    """Draws from U[0, 1) on the generator's device.
-
-    Args:
-        shape: of the result.
-        generator: where there are several, each makes the draws of its own view, whatever the others draw.
-        images: the axis of `shape` along which the batch lies.
-    """
-    if isinstance(generator, Generator):
-        return torch.rand(shape, generator=generator, device=generator.device)
-    own = list(shape)
-    own[images] //= len(generator.each)
-    return torch.cat([torch.rand(own, generator=one, device=one.device) for one in generator.each], dim=images)
+def uniforms(numbers: int, batch: int, generator: Generator) -> Tensor:
+    """Draws from U[0, 1), [numbers, batch], on the generator's device."""
+    return torch.rand(numbers, batch, generator=generator, device=generator.device)
 
 
 def between(low: Strength, high: Strength, share: Tensor) -> Tensor:
@@ -118,9 +112,9 @@ def integers(count: Tensor | int, share: Tensor) -> Tensor:
     return (share * count).floor().long()
 
 
-def chosen(p: Strength, batch: int, generator: Source) -> Tensor:
-    """Bool [batch]: True with probability `p`, image by image."""
-    return uniforms(batch, generator=generator) < p
+def never(p: Strength) -> bool:
+    """Whether a probability is the number 0; a tensor is not looked at, because it may change."""
+    return not isinstance(p, Tensor) and p == 0
 
 
 def where_chosen(applied: Tensor, changed: Tensor, pixels: Tensor) -> Tensor:

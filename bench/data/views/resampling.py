@@ -20,15 +20,11 @@ def resample(pixels: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """Mixes rows and columns: [B, C, H, W], [B, H', H], [B, W', W] -> [B, C, H', W'], clamped to [0, 1].
 
     The clamp cuts what bicubic weights overshoot: the official code resizes 8-bit images, where nothing can overshoot.
-    Images that come channels first leave channels last, and the other way round: so each product is written as the
-    next one reads it, and nothing is copied. A crop and a blur together return to what they were given.
+    The small matrix stands first in both products, which is two to three times as fast on a CPU as the other way
+    round, and each is written as the next reads it: the result lies channels last.
     """
     batch, channels, height, width = pixels.shape
     down, across = rows.shape[1], columns.shape[1]
-    if pixels.is_contiguous(memory_format=torch.channels_last):
-        mixed = torch.bmm(pixels.permute(0, 2, 3, 1).reshape(batch, height, width * channels).mT, rows.mT)
-        mixed = torch.bmm(mixed.view(batch, width, channels * down).mT, columns.mT)
-        return mixed.view(batch, channels, down, across).clamp_(0, 1)
     mixed = torch.bmm(columns, pixels.reshape(batch, channels * height, width).mT)
     mixed = torch.bmm(rows, mixed.view(batch, across * channels, height).mT)
     return mixed.view(batch, down, across, channels).permute(0, 3, 1, 2).clamp_(0, 1)
@@ -43,8 +39,8 @@ def box_weights(start: Tensor, length: Tensor, size: int, out: int, interpolatio
     """
     scale = length[:, None] / out
     stretch = scale.clamp(min=1)
-    centres = scale * (torch.arange(out, device=start.device) + 0.5)
-    places = torch.arange(size, device=start.device) - start[:, None] + 0.5
+    centres = scale * torch.arange(0.5, out, device=start.device)
+    places = torch.arange(0.5, size, device=start.device) - start[:, None]
     inside = (places > 0) & (places < length[:, None])
     # A pixel outside of the box is infinitely far from every output pixel.
     places = torch.where(inside, places, torch.inf)
@@ -73,7 +69,7 @@ def _cubic(distance: Tensor) -> Tensor:
     far = (2 - distance).clamp_(min=0)
     beyond = far - 1
     near = beyond.clamp(min=0)
-    return far.square_().mul_(beyond).addcmul_(near.square(), 2 - 4 * near)
+    return far.square_().mul_(beyond).addcmul_(near.square(), torch.rsub(near, 2, alpha=4))
 
 
 _KERNELS: Mapping[Interpolation, Callable[[Tensor], Tensor]] = {

@@ -1,0 +1,91 @@
+"""From a finished row back to the sweep that asks for its cell once more. Imports no torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
+
+from bench.data.limits import Limit
+from bench.errors import BenchError
+from bench.grammar import Spec, parse_spec
+from bench.plan import Seeds
+from bench.registry import MethodEntry, Registry
+from bench.sweep import Sweep
+
+Row: TypeAlias = Mapping[str, Any]
+
+
+def sweeps_of(rows: Iterable[Row], **options: Any) -> tuple[Sweep, ...]:
+    """Sweeps that ask for the cells of `rows` and no others: a sweep for all rows that differ by their methods alone.
+
+    Args:
+        rows: as the store gives them back.
+        options: fields of `Sweep` that say how and where, `out`, `jobs`, ...; they go before what a row says.
+
+    Raises:
+        BenchError: as `sweep_of`.
+    """
+    alike: dict[tuple[tuple[str, Any], ...], list[str]] = {}
+    for row in rows:
+        facts = _facts(row)
+        alike.setdefault(tuple(sorted(facts.items(), key=str)), []).append(_method(row))
+    return tuple(
+        Sweep.of(**{**dict(facts), **options}, methods=",".join(dict.fromkeys(methods)))
+        for facts, methods in alike.items()
+    )
+
+
+def sweep_of(row: Row, **options: Any) -> Sweep:
+    """The sweep that asks for the cell of `row`; `options` are fields of `Sweep` that go before what the row says.
+
+    Raises:
+        BenchError: if the method is gone, or was given files, whose paths no row keeps.
+    """
+    return Sweep.of(**{**_facts(row), **options}, methods=_method(row))
+
+
+def _facts(row: Row) -> dict[str, Any]:
+    """What a row asked for, as options; those at their default are left out."""
+    seeds = Seeds(row["seed_pretrain"], row["seed_head"], row["seed_attack"])
+    limit = Limit(row["limit_train"], row["limit_test"]).text
+    facts = {
+        "datasets": row["dataset"],
+        "protocols": row["protocol"],
+        "schedule": row["schedule"],
+        "epochs": row["epochs"],
+        "budget": row["budget"],
+        "limit": limit or None,
+        "threads": row["context_threads"],
+        "seeds": f"{seeds.pretrain},",
+        "head_seeds": f"{seeds.head}," if seeds.head != seeds.pretrain else None,
+        "attack_seeds": f"{seeds.attack}," if seeds.attack != seeds.pretrain else None,
+    }
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def _method(row: Row) -> str:
+    """The method as `--methods` takes it."""
+    if files := [name for name, value in json.loads(row["config"]).items() if _is_file(value)]:
+        raise BenchError(
+            f"'{row['label']}' was given a file ({', '.join(files)}), and rows keep its hash, not its place: such a "
+            f"cell cannot be asked for by its row. Leave it out, or run it by `bench run` with the file's path."
+        )
+    return Spec(_entry(row).text, parse_spec(row["label"]).options).text
+
+
+def _is_file(value: object) -> bool:
+    return isinstance(value, dict) and value.keys() == {"sha256", "size"}
+
+
+def _entry(row: Row) -> MethodEntry:
+    registry = Registry.discover()
+    if any(entry.name == row["method"] for entry in registry.entries):
+        return registry.find(row["method"])
+    try:
+        return registry.find(row["plugin"])
+    except BenchError as error:
+        raise BenchError(
+            f"method '{row['method']}' of {row['plugin']} is no longer there ({error}) Install it, or run this in the "
+            f"folder where its file lies."
+        ) from error

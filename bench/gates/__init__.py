@@ -1,0 +1,1 @@
+"""Gates: what a robust accuracy must withstand before it is believed."""
