@@ -78,10 +78,14 @@ def find_pairs(frame: pd.DataFrame, a: str, b: str, selection: Selection) -> tup
 
 def _label(frame: pd.DataFrame, text: str) -> str | None:
     """The label that a text means, if it means one of these rows."""
-    if text in set(frame["label"]):
+    labels = set(frame["label"])
+    if text in labels:
         return text
-    meant = Selection.parse(methods=text).methods
-    return meant[0] if len(meant) == 1 and meant[0] in set(frame["label"]) else None
+    try:
+        meant = Selection.parse(methods=text).methods
+    except BenchError:  # It may still name a cell: ncp[neighbour=3]/digits/slf-1/seed0.
+        return None
+    return meant[0] if len(meant) == 1 and meant[0] in labels else None
 
 
 def _of_methods(frame: pd.DataFrame, a: str, b: str) -> tuple[Pair, ...]:

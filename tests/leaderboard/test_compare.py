@@ -63,9 +63,9 @@ def test_methods_meet_wherever_both_were_judged_alike() -> None:
 
 
 def test_cells_are_compared_whatever_their_seeds_and_schedules() -> None:
-    table = frame(row("ncp", 0, aa=46.0), row("ncp", 1, schedule="short", aa=50.0))
+    table = frame(row("ncp", 0, aa=46.0), row("ncp[neighbour=3]", 1, schedule="short", aa=50.0))
 
-    [pair] = find_pairs(table, "ncp/digits/slf-1/seed0", "ncp/digits/slf-1/seed1", ALL)
+    [pair] = find_pairs(table, "ncp/digits/slf-1/seed0", "ncp[neighbour=3]/digits/slf-1/seed1", ALL)
     assert [setting.schedule for setting in pair.settings] == ["quick", "short"]
 
 
