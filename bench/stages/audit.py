@@ -17,7 +17,7 @@ from bench.gates.subject import Outcome, Subject
 from bench.gates.table import verdicts
 from bench.gates.verdicts import Result
 from bench.protocols.heads import FittedHead, classifier_of
-from bench.protocols.recipes import EncoderMode, Protocol
+from bench.protocols.recipes import Protocol
 from bench.randomness import Randomness
 
 
@@ -65,9 +65,8 @@ def audit(
 
 
 def subject_of(scored: Scored, images: LabelledImages, eps: float, context: AttackContext) -> Subject:
-    """The classifier as the gates see it; buffers that the protocol's head lets drift are declared."""
+    """The classifier as the gates see it; what the protocol moves of the encoder is declared."""
     protocol, head, profile = scored.protocol, scored.head, images.profile
-    drifts = protocol.recipe.encoder_mode is EncoderMode.TRAIN
     return Subject(
         classifier_of(scored.encoder, head).to(context.device),
         images,
@@ -75,7 +74,7 @@ def subject_of(scored: Scored, images: LabelledImages, eps: float, context: Atta
         context,
         {name: _outcome(protocol.attack(name), correct, profile) for name, correct in scored.outcomes.items()},
         scored.stored,
-        frozenset(head.encoder_state or ()) if drifts else frozenset(),
+        frozenset(head.encoder_state or ()) if protocol.recipe.moves_encoder else frozenset(),
         surrogates=scored.surrogates,
         training=scored.training,
         norm=protocol.norm,
