@@ -155,6 +155,12 @@ def test_inner_attacks_are_what_their_sources_say() -> None:
         assert (inner.steps, inner.step_fraction, inner.raises, inner.start) == INNER[name], name
 
 
+def test_whose_encoder_is_another_afterwards() -> None:
+    moving = {name for name, protocol in PROTOCOLS.items() if protocol.recipe.moves_encoder}
+    linear = {"slf@ncp-bn", "slf@deacl-2024", "alf@deacl-2024"}
+    assert moving == linear | {name for name in PROTOCOLS if name.startswith(("aff", "joint", "lp-aft"))}
+
+
 def test_the_rest_that_sets_recipes_apart() -> None:
     recipes = {name: protocol.recipe for name, protocol in PROTOCOLS.items()}
     assert {name for name, one in recipes.items() if one.nesterov} == {"slf@dynacl-pp", "alf@dynacl-pp"}
