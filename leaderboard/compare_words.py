@@ -9,7 +9,7 @@ from typing import Any
 
 from leaderboard.compare import BySeed, MetricResult, Options, Result
 from leaderboard.compare_pairs import Pair
-from leaderboard.model import MEASURES, Metric
+from leaderboard.model import measure_of
 from leaderboard.notes import of_method
 from leaderboard.rows import SEEDS, failed_seeds
 from leaderboard.statistics import ALPHA, PairedTest
@@ -49,7 +49,7 @@ def title(pair: Pair) -> str:
 def paragraphs(result: Result, options: Options) -> Iterator[tuple[str, tuple[str, ...]]]:
     """A heading and sentences for each metric, then the caveats."""
     for found in result.metrics:
-        measure = MEASURES[Metric(found.metric)]
+        measure = measure_of(found.metric)
         sentences = (
             *_conclusion(result.pair, found, options),
             *_means(result.pair, found),
