@@ -110,7 +110,7 @@ def _board(
 def _scores(table: Table, columns: Group, line: Line, group: Measured) -> Mapping[Metric, Score]:
     cells: Mapping[Key, Cell] = dict(zip(table.keys, line.cells, strict=True))
     return {
-        key.metric: Score(cells[key], _numbers(group.by_seed(key.metric)))
+        Metric(key.metric): Score(cells[key], _numbers(group.by_seed(key.metric)))
         for key in columns.keys
         if cells[key].state is not State.MISSING
     }
