@@ -25,6 +25,8 @@ from bench.cli.failures import explained
 from bench.cli.gc import EXAMPLES as GC_EXAMPLES
 from bench.cli.gc import gc
 from bench.cli.listing import list_things
+from bench.cli.merge import EXAMPLES as MERGE_EXAMPLES
+from bench.cli.merge import merge
 from bench.cli.new import EXAMPLES as NEW_EXAMPLES
 from bench.cli.new import new
 from bench.cli.options import takes_sweep
@@ -147,6 +149,7 @@ add("status", status, STATUS_EXAMPLES)
 add("show", show, SHOW_EXAMPLES)
 add("rm", rm, RM_EXAMPLES)
 add("gc", gc, GC_EXAMPLES)
+add("merge", merge, MERGE_EXAMPLES)
 add("doctor", doctor)
 add_declared()
 
