@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bench.attacks.balls import BALLS, Budget, ascend_in
-from bench.attacks.evaluate import right
+from bench.attacks.evaluate import AttackContext, right
 from bench.attacks.rounds import Target
 from bench.attacks.threats import AttackKind, AttackSpec
 from bench.bundles.bundle import Bundle
@@ -22,7 +22,9 @@ from bench.data.views import pixels_of
 from bench.errors import BenchError
 from bench.executors.audits import data_of, outcome_keys
 from bench.executors.work import Site
-from bench.gates.subject import listed
+from bench.gates.subject import Outcome, Subject, listed
+from bench.gates.table import GATES, Need, verdicts
+from bench.gates.verdicts import Result
 from bench.keys import changed
 from bench.plan import DataRef
 from bench.protocols.recipes import protocol_of
@@ -31,9 +33,10 @@ from bench.randomness import Randomness
 
 SLICE = 512
 """Images that are scored again, or all if there are fewer."""
-CLEAN_SHARE, PGD_SHARE = 0.002, 0.02
-"""Images whose verdict rounding may turn in another context: as gate R10 has it, and, since each step of PGD takes the
-sign of a gradient, more under attack (chosen)."""
+CLEAN_SHARE, PGD_SHARE = 0.002, 0.01
+"""Images whose verdict rounding may turn in another context: as gate R10 has it, and more under attack, since each step
+of PGD takes the sign of a gradient (chosen: weights moved by 1e-6 of themselves, farther than kernels round, turn 1 of
+1,669 digits at the most)."""
 BY_CHANCE = 2
 """Images that may differ in any case, in another context (as the gates have it)."""
 
@@ -102,6 +105,24 @@ def rescored(bundle: Bundle, place: Place) -> Iterator[Rescored]:
             now = attacked(target, spec, Randomness(row["seed_attack"], "attack"), chosen).cpu()
             before = torch.from_numpy(bundle.store.outcomes(key))[chosen.cpu()]
             yield _held(spec, before, now, _Contexts.of(bundle, key, place), whole=len(chosen) == len(x))
+
+
+def gates_again(bundle: Bundle, place: Place) -> tuple[Result, ...]:
+    """The gates that need nothing but outcomes, measured on those in the bundle.
+
+    Raises:
+        BenchError: as `rescored`.
+    """
+    row, known, images = bundle.row, protocol_of(bundle.row["protocol"]), _images(bundle, place)
+    outcomes = {
+        name: Outcome(known.attack(name), torch.from_numpy(bundle.store.outcomes(key)), known.eps_for(images.profile))
+        for name, key in outcome_keys(row).items()
+        if known.attack(name).kind is not AttackKind.CORRUPTION
+    }
+    randomness = AttackContext(Randomness(row["seed_attack"], "attack"), images.pixels.device, lambda *_: None)
+    subject = Subject(bundle.classifier(), images, row["eps"], randomness, outcomes, norm=known.norm)
+    names = [name for name, gate in GATES.items() if gate.needs is Need.OUTCOMES]
+    return tuple(verdicts(subject, names))
 
 
 def repeatable(spec: AttackSpec) -> bool:

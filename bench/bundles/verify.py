@@ -10,11 +10,14 @@ from pathlib import Path
 from bench.bundles import container
 from bench.bundles.bundle import Bundle, unpacked
 from bench.bundles.checks import CHECKS, complaints, gates
-from bench.bundles.reevaluation import Place, repeatable, rescored
+from bench.bundles.reevaluation import Place, gates_again, repeatable, rescored
 from bench.errors import StageError
 from bench.executors.audits import outcome_keys
+from bench.gates.verdicts import Verdict as GateVerdict
 from bench.protocols.recipes import protocol_of
 from bench.schema import check_schema_version
+
+AGAIN = "scored again"
 
 
 class Verdict(StrEnum):
@@ -70,13 +73,15 @@ def _judged(check: str, complaints: list[str]) -> Finding:
 
 def _scored_again(bundle: Bundle, place: Place) -> Iterator[Finding]:
     if not bundle.has_weights:
-        yield Finding("scored again", Verdict.NOT_RUN, "the bundle has the hash of its weights alone")
+        yield Finding(AGAIN, Verdict.NOT_RUN, "the bundle has the hash of its weights alone")
         return
     try:
         for one in rescored(bundle, place):
             yield Finding(f"{one.attack} again", Verdict.OK if one.holds else Verdict.FAIL, one.detail)
+        failed = [result for result in gates_again(bundle, place) if result.verdict is GateVerdict.FAIL]
+        yield _judged("gates again", [f"{result.gate}: {result.detail or result.why}" for result in failed])
     except StageError as error:
-        yield Finding("scored again", Verdict.FAIL, str(error))
+        yield Finding(AGAIN, Verdict.FAIL, str(error))
     protocol = protocol_of(bundle.row["protocol"])
     if dear := [name for name in outcome_keys(bundle.row) if not repeatable(protocol.attack(name))]:
         yield Finding(f"{', '.join(dear)} again", Verdict.NOT_RUN, "these are held to their own outcomes alone")

@@ -53,8 +53,19 @@ def verify(
         findings = list(found_in(bundle, place))
     failed = any(finding.verdict is Verdict.FAIL for finding in findings)
     _print(findings)
-    print(f"\n{bundle}: {'does not verify' if failed else 'verified'} (slice of seed {drawn})")
+    print(f"\n{bundle}: {_summary(findings, drawn)}")
     raise typer.Exit(ExitCode.FAILED if failed else ExitCode.OK)
+
+
+def _summary(findings: Iterable[Finding], seed: int) -> str:
+    from bench.bundles.verify import AGAIN, Verdict
+
+    verdicts = {finding.check: finding.verdict for finding in findings}
+    if Verdict.FAIL in verdicts.values():
+        return f"does not verify (slice of seed {seed})"
+    if AGAIN in verdicts:
+        return "agrees with itself; without weights nothing was scored again"
+    return f"verified (slice of seed {seed})"
 
 
 def _print(findings: Iterable[Finding]) -> None:
