@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from graphlib import TopologicalSorter
+from pathlib import Path
 from typing import Any
 
 from bench.errors import unknown
@@ -90,9 +91,10 @@ def choice_of(text: str | None, sources: Sequence[Source]) -> Choice:
         return lambda copies: None
     if text in CHOICES:
         return CHOICES[text]
-    if text not in (names := [source.name for source in sources]):
-        raise unknown("rule or store to prefer", text, [*CHOICES, *names])
-    return lambda copies: next((copy for copy in copies if copy.source.name == text), None)
+    preferred = next((source for source in sources if source.is_at(Path(text))), None)
+    if preferred is None:
+        raise unknown("rule or store to prefer", text, [*CHOICES, *(source.name for source in sources)])
+    return lambda copies: next((copy for copy in copies if copy.source is preferred), None)
 
 
 @dataclass

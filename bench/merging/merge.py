@@ -91,7 +91,7 @@ class Merge:
         )
 
     def _check_nothing_is_replaced(self) -> None:
-        target = next((source for source in self.sources if source.store.root.resolve() == self.out.resolve()), None)
+        target = next((source for source in self.sources if source.is_at(self.out)), None)
         for key, copy in self.decision.stages.items():
             if target and key in target.records and target.records[key]["bits"] != copy.facts["bits"]:
                 raise BenchError(

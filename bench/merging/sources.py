@@ -53,6 +53,10 @@ class Source:
             )
         return cls(str(path), store, rows, {key: store.record(key) for key in store.finished()})
 
+    def is_at(self, path: Path) -> bool:
+        """Whether `path` is this store's folder."""
+        return self.store.root.resolve() == path.resolve()
+
     @cached_property
     def graph(self) -> Graph:
         """What each stage reads."""
