@@ -292,7 +292,8 @@ class Method(ABC, Generic[ConfigT]):
         """What the user's files say of each pre-training image, [images, ...] each, in the order of the source.
 
         `pretrain` finds them in `run.per_image`, shuffled as the images are. Positions themselves are handed to no
-        method: they would tell classes apart in a folder per class.
+        method: they would tell classes apart in files sorted by class. A method that has notes and does not declare
+        `external_data` or `labelled_pretraining` is refused.
         """
         return {}
 

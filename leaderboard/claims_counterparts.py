@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from bench.attacks.catalogue import ATTACKS
 from bench.attacks.threats import Metric
 from bench.data.profiles import profile_of
+from bench.gates.verdicts import Verdict
 from bench.grammar import parse_spec
 from leaderboard.claims import PUBLISHED, Claim, Head
 from leaderboard.rows import Setting
@@ -22,7 +23,7 @@ from leaderboard.rows import Setting
 ANY = "*"
 COLUMNS = frozenset(map(str, Metric))
 """Metrics that rows have a column for; other attacks are among their scores."""
-FAILED = "fail"
+FAILED = Verdict.FAIL.value
 """The verdict of a row's gates that takes every other verdict away."""
 FULL = "paper"
 """The schedule of published numbers."""

@@ -20,7 +20,8 @@ ChoiceT = TypeVar("ChoiceT", bound=StrEnum)
 
 LAYOUT_HELP = (
     f"{Layout.TABLE2}: a table per protocol, data sets side by side; {Layout.TABLE3}: a table per data set, protocols "
-    "side by side; by default the latter where a data set was judged under several protocols."
+    "side by side; by default the latter where a data set was judged under several protocols. "
+    f"{Layout.ATTACKS}: a table per protocol, with a column for every attack of its rows (--attacks of `bench run`)."
 )
 _PIPE_WIDTH = 200  # Columns where there is no terminal whose width could be asked for.
 

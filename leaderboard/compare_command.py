@@ -18,7 +18,9 @@ _PIPE_WIDTH = 120  # Columns where there is no terminal whose width could be ask
 
 
 def compare(
-    a: Annotated[str, typer.Argument(metavar="A", help="A method (ncp), or a cell (ncp/digits/slf-1/seed0).")],
+    a: Annotated[
+        str, typer.Argument(metavar="A", help="Method (ncp), cell (ncp/digits/slf-1/seed0) or protocol.")
+    ],
     b: Annotated[str, typer.Argument(metavar="B", help="What to compare it with: of the same kind.")],
     *,
     out: Annotated[Path, typer.Option(metavar="DIR", help="The store that `bench run` wrote.")] = Path("runs"),
@@ -31,7 +33,7 @@ def compare(
     margin: Annotated[float, typer.Option(metavar="POINTS", help="Differences below it count as equality.")] = 0.5,
     format: Annotated[str, typer.Option(metavar="NAME", help="terminal or json.")] = CompareFormat.TERMINAL,
 ) -> None:
-    """Compare two methods, or two cells: paired tests by seed and by image, effects, power, equality, caveats."""
+    """Compare two methods, cells, or protocols on the same encoders: by seed, by image, effects, equality, caveats."""
     from bench.errors import BenchError, unknown
     from bench.store import Store, read_rows
     from leaderboard.compare import Options

@@ -1,4 +1,4 @@
-"""Which rows are meant, and whether they may be compared: two methods or two cells that were judged alike."""
+"""Which rows are meant, and whether they may be compared: methods or cells judged alike, protocols' verdicts."""
 
 from __future__ import annotations
 
@@ -18,16 +18,18 @@ FINGERPRINTS = ("protocol_hash", "data_fingerprint", "test_images")
 
 @dataclass(frozen=True)
 class Pair:
-    """Rows of A and of B that were judged alike.
+    """Rows of A and of B that were judged alike, or rows of the same encoders that A and B judged.
 
     Attributes:
         a, b: the rows of each, all of one version.
         names: what A and B are called.
+        encoders: label of the method whose encoders two protocols judged; None where one protocol judged both.
     """
 
     a: pd.DataFrame
     b: pd.DataFrame
     names: tuple[str, str]
+    encoders: str | None = None
 
     @property
     def dataset(self) -> str:
@@ -36,7 +38,9 @@ class Pair:
 
     @property
     def protocol(self) -> str:
-        """How both were judged."""
+        """How both were judged; of two protocols, both, and whose encoders they judged."""
+        if self.encoders is not None:
+            return f"{' and '.join(self.names)}, encoders of {self.encoders}"
         return str(self.a["protocol"].iloc[0])
 
     @property
@@ -56,13 +60,15 @@ def find_pairs(frame: pd.DataFrame, a: str, b: str, selection: Selection) -> tup
 
     Args:
         frame: the rows of a store.
-        a, b: labels of methods, or names or keys of cells.
+        a, b: labels of methods, or names or keys of cells, or protocols.
         selection: data sets, protocols and schedules that are wanted, for methods.
 
     Raises:
         BenchError: if one is not there, the two are one, of two kinds, or were never judged alike.
     """
     labels = [_label(frame, text) for text in (a, b)]
+    if {a, b} <= set(frame["protocol"]):
+        return _of_protocols(select(frame, selection), a, b)
     if all(labels):
         return _of_methods(select(frame, selection), str(labels[0]), str(labels[1]))
     plain = frame.astype(object).where(frame.notna(), None)
@@ -78,10 +84,14 @@ def find_pairs(frame: pd.DataFrame, a: str, b: str, selection: Selection) -> tup
 
 def _label(frame: pd.DataFrame, text: str) -> str | None:
     """The label that a text means, if it means one of these rows."""
-    if text in set(frame["label"]):
+    labels = set(frame["label"])
+    if text in labels:
         return text
-    meant = Selection.parse(methods=text).methods
-    return meant[0] if len(meant) == 1 and meant[0] in set(frame["label"]) else None
+    try:
+        meant = Selection.parse(methods=text).methods
+    except BenchError:  # It may still name a cell: ncp[neighbour=3]/digits/slf-1/seed0.
+        return None
+    return meant[0] if len(meant) == 1 and meant[0] in labels else None
 
 
 def _of_methods(frame: pd.DataFrame, a: str, b: str) -> tuple[Pair, ...]:
@@ -105,6 +115,37 @@ def _where(frame: pd.DataFrame, label: str) -> str:
     rows = frame[frame["label"].eq(label)]
     places = {f"{row['dataset']}/{row['protocol']} ({Setting.of(row).text})" for row in rows.to_dict("records")}
     return f"{label} has {', '.join(sorted(places)) or 'nothing of what is asked for'}"
+
+
+def _of_protocols(frame: pd.DataFrame, a: str, b: str) -> tuple[Pair, ...]:
+    if a == b:
+        raise BenchError(f"'{a}' is both sides: name two protocols that judged the same encoders.")
+    found = []
+    for _, block in by_setting(frame[frame["protocol"].isin([a, b])]):
+        for (_, label), rows in current(block).groupby(["dataset", "label"]):
+            sides = (rows[rows["protocol"].eq(a)], rows[rows["protocol"].eq(b)])
+            if all(map(len, sides)):
+                found.append(_of_same_encoders(Pair(*sides, (a, b), str(label))))
+    if not found:
+        raise BenchError(
+            f"no encoder was judged by both {a} and {b}: `bench run --protocols {a},{b}` judges the same ones by both."
+        )
+    return tuple(found)
+
+
+def _of_same_encoders(pair: Pair) -> Pair:
+    """The pair, if both protocols judged the same encoder of every seed that they share.
+
+    Raises:
+        BenchError: naming the seeds of which they did not.
+    """
+    a, b = (dict(zip(rows["seed_pretrain"], rows["pretrain_key"], strict=True)) for rows in (pair.a, pair.b))
+    if other := sorted(int(seed) for seed in a.keys() & b.keys() if a[seed] != b[seed]):
+        raise BenchError(
+            f"{pair.names[0]} and {pair.names[1]} judged different encoders of {pair.encoders} (seeds "
+            f"{', '.join(map(str, other))}), of different code or settings: run both again in one command."
+        )
+    return pair
 
 
 def _of_cells(frame: pd.DataFrame, a: str, b: str, names: tuple[str, str]) -> Pair:

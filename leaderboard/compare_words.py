@@ -9,7 +9,7 @@ from typing import Any
 
 from leaderboard.compare import BySeed, MetricResult, Options, Result
 from leaderboard.compare_pairs import Pair
-from leaderboard.model import MEASURES, Metric
+from leaderboard.model import measure_of
 from leaderboard.notes import of_method
 from leaderboard.rows import SEEDS, failed_seeds
 from leaderboard.statistics import ALPHA, PairedTest
@@ -40,16 +40,17 @@ def p_text(p: float) -> str:
 
 
 def title(pair: Pair) -> str:
-    """`ncp against amoc on digits under slf-1 (schedule quick, Linf eps 0.15)`."""
+    """`ncp against amoc on digits under slf-1 (schedule quick, Linf eps 0.15)`, or `slf-1 against slf@ncp on ...`."""
     a, b = pair.settings
     setting = a.text if a == b else f"{pair.names[0]}: {a.text}; {pair.names[1]}: {b.text}"
-    return f"{pair.names[0]} against {pair.names[1]} on {pair.dataset} under {pair.protocol} ({setting})"
+    judged = f"under {pair.protocol}" if pair.encoders is None else f"on the same encoders, those of {pair.encoders}"
+    return f"{pair.names[0]} against {pair.names[1]} on {pair.dataset} {judged} ({setting})"
 
 
 def paragraphs(result: Result, options: Options) -> Iterator[tuple[str, tuple[str, ...]]]:
     """A heading and sentences for each metric, then the caveats."""
     for found in result.metrics:
-        measure = MEASURES[Metric(found.metric)]
+        measure = measure_of(found.metric)
         sentences = (
             *_conclusion(result.pair, found, options),
             *_means(result.pair, found),
@@ -229,6 +230,8 @@ def caveats(result: Result) -> Iterator[str]:
         yield "McNemar's test is about the trained models of one seed, not about the methods."
     if {"ra_pgd20", "pgd20"} & {found.metric for found in result.metrics}:
         yield "PGD-20 is no stand-in for AutoAttack: rank methods by AA."
+    if pair.encoders is not None:
+        yield "The encoders are the same: what differs comes from heads and attacks alone."
     yield from _unequal(pair)
     for name, rows in zip(pair.names, (pair.a, pair.b), strict=True):
         yield from (f"{name}: {text}." for text in of_method(rows))

@@ -6,12 +6,14 @@ from enum import StrEnum
 
 
 class Layout(StrEnum):
-    """How rows are laid out, after the tables of the NCP-ACL paper."""
+    """How rows are laid out, after tables of the NCP-ACL and AMOC papers."""
 
     TABLE2 = "ncp-acl-table2"
     """Methods against data sets x (SA, RA, AA); one table per protocol."""
     TABLE3 = "ncp-acl-table3"
     """Methods against protocols x (SA, RA, AA), side by side; one table per data set."""
+    ATTACKS = "amoc-table5"
+    """Methods against all attacks that they met, after Table 5 of the AMOC paper; one table per protocol."""
 
 
 class ClaimsFormat(StrEnum):

@@ -37,6 +37,13 @@ MEASURES: Mapping[Metric, Measure] = {
     Metric.PGD: Measure("PGD-20", "under PGD-20 with step eps/10, which is no stand-in for RA"),
     Metric.AA: Measure("AA", "under AutoAttack standard"),
 }
+
+
+def measure_of(metric: str) -> Measure:
+    """How a metric is headed: a column of the rows, or an attack whose accuracy is among their `scores` alone."""
+    return MEASURES[Metric(metric)] if metric in set(Metric) else Measure(metric, f"under attack {metric}")
+
+
 FAMILY = frozenset({Metric.SA, Metric.AA})
 """Metrics whose tests are adjusted together; the others are secondary and keep raw p-values."""
 
@@ -87,11 +94,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class Key:
-    """Which column: a metric on a data set under a protocol."""
+    """Which column: a metric, or an attack by its name, on a data set under a protocol."""
 
     dataset: str
     protocol: str
-    metric: Metric
+    metric: str
 
 
 @dataclass(frozen=True)
@@ -204,7 +211,7 @@ class Table:
     def name_of(self, key: Key) -> str:
         """A column's name: `CIFAR-10 AA`."""
         [title] = {group.title for group in self.groups if key in group.keys}
-        return f"{title} {MEASURES[key.metric].heading}"
+        return f"{title} {measure_of(key.metric).heading}"
 
 
 def _letters(index: int) -> str:

@@ -48,7 +48,7 @@ def noise(
     console = Console()
     console.print(f"\n[bold]{name_of(row).rpartition('/')[0]}[/], in points of accuracy\n", highlight=False)
     for part in report(plan.cells, store.latest_rows()):
-        console.print(part, highlight=False)
+        console.print(part, highlight=False, soft_wrap=isinstance(part, str))
     return ExitCode.OK if summary.ok else ExitCode.FAILED
 
 
@@ -76,12 +76,13 @@ def report(cells: Sequence[Cell], rows: Mapping[str, Mapping[str, Any]]) -> Iter
     yield READING
 
 
-READING = """
-Points: of accuracy, per cent of the test images. sd: of the numbers where that seed alone is new; everything: where
-all three are. An interaction counts with whichever of its seeds comes last. Estimates from mean squares (crossed
-random effects); one below 0, which chance allows, is shown as 0, with the raw variance beside it. Brackets: 95 %
-generalised confidence intervals of sd. All of it is for these test images: other images are another source.
-"""
+READING = (
+    "\nPoints: of accuracy, per cent of the test images. sd: of the numbers where that seed alone is new; everything: "
+    "where all three are. An interaction counts with whichever of its seeds comes last. Estimates from mean squares "
+    "(crossed random effects); one below 0, which chance allows, is shown as 0, with the raw variance at the end. "
+    "The column 95 %: generalised confidence intervals of sd. All of it is for these test images: other images are "
+    "another source."
+)
 
 
 def _complete(numbers: Numbers, metric: str) -> tuple[Numbers, tuple[int, ...]]:

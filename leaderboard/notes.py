@@ -11,7 +11,7 @@ import pandas as pd
 from bench.gates.verdicts import Verdict
 from bench.protocols.recipes import PROTOCOLS
 from bench.schema import Status
-from leaderboard.model import FAMILY, MEASURES, Key, Metric
+from leaderboard.model import FAMILY, Key, Metric, measure_of
 from leaderboard.rows import SEEDS, Setting
 from leaderboard.statistics import ALPHA, POWER, Column, Comparison, smallest_detectable, smallest_significant
 
@@ -161,16 +161,22 @@ def of_table(
 
 
 def _what(keys: Iterable[Key]) -> str:
-    metrics = [metric for metric in Metric if metric in {key.metric for key in keys}]
-    meanings = "; ".join(f"{MEASURES[metric].heading}: {MEASURES[metric].meaning}" for metric in metrics)
+    measures = [measure_of(metric) for metric in _metrics(keys)]
+    meanings = "; ".join(f"{measure.heading}: {measure.meaning}" for measure in measures)
     return f"Accuracy in % of the test images ({meanings}): mean ± sample standard deviation over n pre-training seeds."
+
+
+def _metrics(keys: Iterable[Key]) -> list[str]:
+    """Columns of the rows in their order, then attacks that have none."""
+    asked = dict.fromkeys(key.metric for key in keys)
+    return [metric for metric in Metric if metric in asked] + [metric for metric in asked if metric not in set(Metric)]
 
 
 def _marks(found: Sequence[Comparison], keys: Sequence[Key], families: Mapping[str, int]) -> Iterator[str]:
     if not any(comparison.test for comparison in found):
         yield "Nothing is marked: no two methods share the two seeds that a test needs."
         return
-    secondary = [MEASURES[metric].heading for metric in Metric if metric in {key.metric for key in keys} - FAMILY]
+    secondary = [measure_of(metric).heading for metric in _metrics(keys) if metric not in FAMILY]
     raw = f"; {', '.join(secondary)}: raw p, no claim" if secondary else ""
     counted = " and ".join(f"the {count} tests of {protocol}" for protocol, count in families.items())
     yield (

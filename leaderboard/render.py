@@ -18,7 +18,7 @@ from rich.text import Text
 from leaderboard import claims_report
 from leaderboard.claims_verdicts import Entry
 from leaderboard.layouts import Format
-from leaderboard.model import MEASURES, Cell, Claimed, Group, Key, Line, Mark, State, Table
+from leaderboard.model import Cell, Claimed, Group, Key, Line, Mark, State, Table, measure_of
 from leaderboard.statistics import Comparison, smallest_detectable
 
 BOLD = frozenset({Mark.BEST, Mark.TIED})
@@ -118,7 +118,7 @@ class _Results:
         for group in groups:
             for i, key in enumerate(group.keys):
                 title = group.title if i == len(group.keys) // 2 else ""
-                grid.add_column(Text(f"{title}\n{MEASURES[key.metric].heading}"), justify="right", overflow="fold")
+                grid.add_column(Text(f"{title}\n{measure_of(key.metric).heading}"), justify="right", overflow="fold")
         shown = {key for group in groups for key in group.keys}
         for line in self.table.lines:
             label = Text.assemble(line.label, _terminal_note(self.table, line.footnotes))
@@ -172,7 +172,7 @@ def markdown(tables: Sequence[Table]) -> str:
 
 
 def _markdown_lines(table: Table) -> Iterator[str]:
-    headings = [f"{group.title} {MEASURES[key.metric].heading}" for group in table.groups for key in group.keys]
+    headings = [f"{group.title} {measure_of(key.metric).heading}" for group in table.groups for key in group.keys]
     yield f"### {_md(table.title)}\n"
     yield from _markdown_grid(
         [("method", "n", *headings), *(_markdown_row(table, line) for line in table.lines)], left=1
@@ -317,7 +317,7 @@ def _latex_results(table: Table) -> str:
     for group in table.groups:
         rules.append(rf"\cmidrule(lr){{{first}-{first + len(group.keys) - 1}}}")
         first += len(group.keys)
-    measures = [MEASURES[key.metric].heading for key in table.keys]
+    measures = [measure_of(key.metric).heading for key in table.keys]
     heads = [f" & & {' & '.join(titles)} \\\\ {' '.join(rules)}\nmethod & $n$ & {' & '.join(measures)}"]
     rows = [_latex_row(table, line) for line in table.lines]
     return _tabular("lr" + "r" * len(table.keys), heads, rows)
@@ -437,7 +437,7 @@ CSV_COLUMNS: Mapping[str, Callable[[_Entry], object]] = {
     "method": lambda entry: entry.line.label,
     "dataset": lambda entry: entry.key.dataset,
     "protocol": lambda entry: entry.key.protocol,
-    "metric": lambda entry: entry.key.metric.value,
+    "metric": lambda entry: str(entry.key.metric),
     "mean": lambda entry: entry.cell.mean,
     "sd": lambda entry: entry.cell.spread,
     "n": lambda entry: entry.cell.n,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench.attacks.catalogue import ATTACKS
 from bench.data.sources import parse_sources
 from bench.errors import BenchError, unknown
 from bench.gates.verdicts import Verdict
@@ -204,9 +206,21 @@ def _same_version(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def scores(rows: pd.DataFrame, metric: str) -> pd.Series:
-    """Seed to per cent: one number per pre-training seed, the mean over its head and attack seeds; nulls left out."""
-    values = pd.to_numeric(rows[metric]).astype(float)
+    """Seed to per cent: one number per pre-training seed, the mean over its head and attack seeds; nulls left out.
+
+    Args:
+        rows: of one method on one data set under one protocol.
+        metric: a column, or an attack by its name, whose accuracy is among the `scores`.
+    """
+    values = rows[metric] if metric in rows else rows["scores"].map(lambda text: json.loads(text).get(metric))
+    values = pd.to_numeric(values).astype(float)
     return values.groupby(rows["seed_pretrain"].astype(int)).mean().dropna()
+
+
+def attacks(rows: pd.DataFrame) -> tuple[str, ...]:
+    """All attacks that some rows met, in the order of `bench list attacks`, those of other cells' classifiers last."""
+    met = dict.fromkeys(name for text in rows["scores"].dropna() for name in json.loads(text))
+    return (*(name for name in ATTACKS if name in met), *(name for name in met if name not in ATTACKS))
 
 
 def believed(rows: pd.DataFrame) -> bool:

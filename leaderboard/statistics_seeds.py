@@ -15,6 +15,7 @@ from leaderboard.statistics import ALPHA, DRAWS, POWER, SAME, Interval, PairedTe
 
 SMALLEST_RANKED = math.ceil(math.log2(2 / ALPHA))
 """Pairs from which an exact rank or sign test can reach p < .05 at all: its smallest p is 2 / 2^n, .0625 at n = 5."""
+_LARGEST_T = 10_000  # Beyond, the inverse of the noncentral t takes for ever.
 _ENUMERATED = 16  # Pairs up to which all 2^n signs are tried; beyond, as many random ones.
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(400)  # Of Gauss and Legendre's quadrature on [-1, 1].
 
@@ -61,13 +62,14 @@ def t_interval(values: Sequence[float], level: float = 1 - ALPHA, least_sd: floa
 
 
 def effect_interval(test: PairedTest, level: float = 1 - ALPHA) -> Interval | None:
-    """The interval of Cohen's d_z: the effects whose noncentral t puts the test's t at the tails; None without sd.
+    """The interval of Cohen's d_z: the effects whose noncentral t puts the test's t at the tails.
+
+    None where the differences do not vary, or hardly do.
 
     Source: Steiger and Fouladi 1997, noncentrality interval estimation.
     """
-    if test.effect is None:
+    if test.effect is None or abs(test.t) > _LARGEST_T:
         return None
-
     tails = ((1 + level) / 2, (1 - level) / 2)
     low, high = (float(special.nctdtrinc(test.df, tail, test.t)) / math.sqrt(test.n) for tail in tails)
     return Interval(low, high)

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from bench.attacks.catalogue import ATTACKS
 from leaderboard import notes
 from leaderboard.claims_report import NOTHING_PUBLISHED, READING
 from leaderboard.claims_verdicts import Record
 from leaderboard.layouts import Layout
 from leaderboard.model import FAMILY, Cell, Claimed, Group, Key, Line, Mark, Metric, Provenance, State, Table
-from leaderboard.rows import Setting, believed, by_setting, current, failed_seeds, fingerprint, scores
+from leaderboard.rows import Setting, attacks, believed, by_setting, current, failed_seeds, fingerprint, scores
 from leaderboard.statistics import Column, compare_columns
 
 DATASET_NAMES: Mapping[str, str] = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "stl10": "STL-10"}
@@ -21,15 +22,17 @@ DATASET_NAMES: Mapping[str, str] = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-10
 
 @dataclass(frozen=True)
 class _Arrangement:
-    """One table per value of `per`, one group of columns per value of `across`."""
+    """One table per value of `per`, one group of columns per value of `across`; within it the usual metrics, or all."""
 
     per: str
     across: str
+    all_attacks: bool = False
 
 
 ARRANGEMENTS: Mapping[Layout, _Arrangement] = {
     Layout.TABLE2: _Arrangement(per="protocol", across="dataset"),
     Layout.TABLE3: _Arrangement(per="dataset", across="protocol"),
+    Layout.ATTACKS: _Arrangement(per="protocol", across="dataset", all_attacks=True),
 }
 
 
@@ -92,7 +95,10 @@ def _labels(rows: pd.DataFrame, order: Sequence[str]) -> tuple[str, ...]:
 def _tests(block: _Block) -> Iterator[dict[Key, Column[Key]]]:
     for protocol in _ordered(block.rows, "protocol"):
         rows = block.rows[block.rows["protocol"].eq(protocol)]
-        keys = [key for dataset in _ordered(rows, "dataset") for key in _keys(rows, dataset, protocol)]
+        datasets = _ordered(rows, "dataset")
+        usual = [key for dataset in datasets for key in _keys(rows, dataset, protocol)]
+        others = [key for dataset in datasets for key in _attacked(rows, dataset, protocol)]
+        keys = dict.fromkeys(usual + others)
         columns = {key: dict(_ranked(block, key)) for key in keys}
         family = frozenset(key for key in keys if key.metric in FAMILY)
         yield {column.key: column for column in compare_columns(columns, family)}
@@ -110,6 +116,12 @@ def _keys(rows: pd.DataFrame, dataset: str, protocol: str) -> tuple[Key, ...]:
     measured = rows.loc[rows["dataset"].eq(dataset) & rows["protocol"].eq(protocol), list(Metric)].notna().any()
     robust = [metric for metric in (Metric.RA, Metric.PGD) if measured[metric]] or [Metric.RA]
     return tuple(Key(dataset, protocol, metric) for metric in (Metric.SA, *robust, Metric.AA))
+
+
+def _attacked(rows: pd.DataFrame, dataset: str, protocol: str) -> tuple[Key, ...]:
+    """Every attack that the rows met: by its column where it has one, else by its name."""
+    met = attacks(rows[rows["dataset"].eq(dataset) & rows["protocol"].eq(protocol)])
+    return tuple(Key(dataset, protocol, name if name not in ATTACKS else ATTACKS[name].metric or name) for name in met)
 
 
 def _ordered(rows: pd.DataFrame, column: str) -> list[str]:
@@ -134,8 +146,9 @@ def _tables(block: _Block, layout: Layout | None, command: str, published: Recor
 
 
 def _table(block: _Block, rows: pd.DataFrame, value: str, arrangement: _Arrangement, command: str) -> Table:
+    keys_of = _attacked if arrangement.all_attacks else _keys
     groups = tuple(
-        Group(_title(name), _keys(rows, *((name, value) if arrangement.across == "dataset" else (value, name))))
+        Group(_title(name), keys_of(rows, *((name, value) if arrangement.across == "dataset" else (value, name))))
         for name in _ordered(rows, arrangement.across)
     )
     keys = [key for group in groups for key in group.keys]
@@ -185,7 +198,7 @@ def _line(block: _Block, keys: Sequence[Key], label: str) -> Line:
     return Line(label, cells, footnotes)
 
 
-def _cell(rows: pd.DataFrame, metric: Metric, mark: Mark) -> Cell:
+def _cell(rows: pd.DataFrame, metric: str, mark: Mark) -> Cell:
     values, failed = scores(rows, metric), failed_seeds(rows, metric)
     if values.empty:
         state = State.FAILED if failed else State.MISSING

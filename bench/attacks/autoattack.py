@@ -89,6 +89,7 @@ def _inspect(package: AutoAttack, target: Target, batch: int) -> None:
     checks.check_randomized(package.get_logits, x, y, bs=batch, logger=logger)
     classes = checks.check_range_output(package.get_logits, x, logger=logger)
     with tracing_restored():
+        checks.funcs.update(dict.fromkeys(checks.funcs, 0))  # It counts on from classifier to classifier.
         checks.check_dynamic(package.model, x, False, logger=logger)
     targets = package.apgd_targeted.n_target_classes, package.fab.n_target_classes
     checks.check_n_classes(classes, package.attacks_to_run, *targets, logger=logger)

@@ -42,8 +42,12 @@ PROBABILITY = 1e-5
 
 
 def black_box(subject: Subject) -> Reading:
-    """G1: by how many points Square alone lowers accuracy below PGD-20; names the images that fall to it alone."""
-    white, black = subject.under(PGD20, "G1"), subject.under(ATTACKS[Part.SQUARE], "G1")
+    """G1: by how many points Square alone lowers accuracy below PGD-20 and targeted APGD together.
+
+    PGD-20 by itself is no measure of gradients: it also stalls where cross-entropy is flat, which G6 looks for.
+    """
+    white = subject.under(PGD20, "G1") & subject.under(ATTACKS[Part.APGD_T], "G1")
+    black = subject.under(ATTACKS[Part.SQUARE], "G1")
     alone = white & ~black
     return difference(white, black, f"{listed(alone)} fall to Square alone" if alone.any() else "")
 
@@ -117,12 +121,16 @@ def margin(subject: Subject) -> Reading:
 def vanishing(subject: Subject) -> Reading:
     """G4: per cent of images whose gradient at a random start is zero or not finite, for cross-entropy or DLR.
 
-    DLR counts where the start is classified correctly; where the label comes third, that loss is flat by definition.
+    A cross-entropy that is flat in float32 is asked again in float64: a rounded one is for G6, which warns. DLR counts
+    where the start is classified correctly; where the label comes third, that loss is flat by definition.
     """
     found = []
+    exact = replace(subject, classifier=copy.deepcopy(subject.classifier).double())
     for number, index in enumerate(subject.batches()):
         start, y = subject.start(index, number), subject.y[index]
         flat = _lacks(input_gradient(subject, cross_entropy, start, y))
+        if flat.any():
+            flat[flat.clone()] = _lacks(input_gradient(exact, cross_entropy, start[flat].double(), y[flat]))
         if subject.classifier.classes >= CLASSES_OF_DLR:
             right = subject.logits(start).argmax(1) == y
             flat |= right & _lacks(input_gradient(subject, dlr, start, y))

@@ -285,6 +285,11 @@ class HeadRecipe:
         return self.init is not HeadInit.OWN
 
     @property
+    def moves_encoder(self) -> bool:
+        """Whether the encoder is another one afterwards: trained along, or with statistics that drifted."""
+        return self.scope is Scope.ALL or self.encoder_mode is EncoderMode.TRAIN
+
+    @property
     def perturbs(self) -> bool:
         """Whether training makes adversarial images."""
         return self.objective is not Objective.CLEAN

@@ -13,11 +13,13 @@ from bench.attacks.evaluate import AttackContext
 from bench.attacks.threats import AttackSpec
 from bench.contract import Encoder, LabelledImages, Report
 from bench.data.profiles import DataProfile
-from bench.gates.subject import Outcome, Subject
+from bench.data.views import pixels_of
+from bench.gates.subject import BATCH, Outcome, Subject
 from bench.gates.table import verdicts
 from bench.gates.verdicts import Result
 from bench.protocols.heads import FittedHead, classifier_of
-from bench.protocols.recipes import EncoderMode, Protocol
+from bench.protocols.parts import EncoderMode, Scope
+from bench.protocols.recipes import HeadRecipe, Protocol
 from bench.randomness import Randomness
 
 
@@ -65,22 +67,31 @@ def audit(
 
 
 def subject_of(scored: Scored, images: LabelledImages, eps: float, context: AttackContext) -> Subject:
-    """The classifier as the gates see it; buffers that the protocol's head lets drift are declared."""
+    """The classifier as the gates see it; what the protocol says that it changes of the encoder is declared."""
     protocol, head, profile = scored.protocol, scored.head, images.profile
-    drifts = protocol.recipe.encoder_mode is EncoderMode.TRAIN
+    classifier = classifier_of(scored.encoder, head).to(context.device)
+    if context.device.type != "cpu":
+        classifier.settle(pixels_of(images.pixels[:BATCH]))
     return Subject(
-        classifier_of(scored.encoder, head).to(context.device),
+        classifier,
         images,
         eps,
         context,
         {name: _outcome(protocol.attack(name), correct, profile) for name, correct in scored.outcomes.items()},
         scored.stored,
-        frozenset(head.encoder_state or ()) if drifts else frozenset(),
+        _moving(classifier.encoder, protocol.recipe),
         surrogates=scored.surrogates,
         training=scored.training,
         norm=protocol.norm,
         precision=protocol.precision,
     )
+
+
+def _moving(encoder: Encoder, recipe: HeadRecipe) -> frozenset[str]:
+    """What of an encoder a recipe says that it changes: weights in full fine-tuning, buffers where they drift."""
+    weights = {name for name, _ in encoder.named_parameters()} if recipe.scope is Scope.ALL else set()
+    drifting = {name for name, _ in encoder.named_buffers()} if recipe.encoder_mode is EncoderMode.TRAIN else set()
+    return frozenset(weights | drifting)
 
 
 def _outcome(spec: AttackSpec, correct: Tensor, profile: DataProfile) -> Outcome:

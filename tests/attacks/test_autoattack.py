@@ -54,6 +54,15 @@ def test_in_l1_autoattack_has_the_packages_targets_and_restarts(monkeypatch: pyt
     assert (package.norm, package.apgd.n_restarts, package.apgd_targeted.n_target_classes) == ("L1", 5, 5)
 
 
+def test_a_classifier_is_not_called_dynamic_for_what_an_earlier_one_did(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(pyautoattack.checks.funcs, "grad", 3)
+    monkeypatch.setattr(autoattack, "_perturb", lambda attack, target, seed: lambda index, _: target.x[index])
+    model, warnings = classifier(Small), list[str]()
+    context = AttackContext(Randomness(0, "attack"), torch.device("cpu"), lambda *_: None, warnings.append)
+    outcomes(model, images_for(model), AUTOATTACK, 0.03, context)
+    assert not [text for text in warnings if "dynamic" in text]
+
+
 @pytest.mark.parametrize(
     ("name", "classes", "least"), [("autoattack", 3, 4), ("apgd-t", 3, 4), ("apgd-ce+apgd-t", 2, 4), ("square", 1, 2)]
 )

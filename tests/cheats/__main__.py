@@ -66,7 +66,8 @@ def table(found: Mapping[str, Sight], out: Path) -> Table:
     meant = {**CAUGHT, **CAUGHT_BY_AUDIT}
     for name, sight in found.items():
         figures = (shown(sight.row.get(column)) for column in ("sa", "ra_pgd20", "aa"))
-        wanted = f"refused: {sight.row['error']}" if name in REFUSED else meant.get(name, "")
+        refused = REFUSED.get(name, "?") in str(sight.row["error"])
+        wanted = f"refused: {REFUSED[name]}" if refused else meant.get(name, "")
         told = (", ".join(sorted(sight.those(verdict))) for verdict in (Verdict.FAIL, Verdict.WARN))
         yield f"`{name}`", *figures, wanted, *told
     for name, check in CHECKED.items():

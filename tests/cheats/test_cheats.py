@@ -47,6 +47,8 @@ from tests.cheats.survey import (
 
 CHEAP = "slf-1[attacks=pgd20]"
 """Without AutoAttack, which takes seconds for each of them."""
+METHODS = ("simclr", "amoc")
+"""Some that do what they say."""
 INFLATED = ("quantised", "saturated", "detached", "broken-gradient", "scaled", "misled", "shattered", 
             "attack-route", "watchful", "remembers", "stack-reader", "memory")  # fmt: skip
 """Cheats that raise the accuracy under PGD; the others err, or do not come as far as that."""
@@ -60,7 +62,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 @pytest.fixture(scope="module")
 def seen(store: Store) -> Mapping[str, Sight]:
     """All that leave each other alone, in one sweep."""
-    names = dict.fromkeys([HONEST, *CAUGHT, *REFUSED, *CAUGHT_BY_AUDIT])
+    names = dict.fromkeys([HONEST, *METHODS, *CAUGHT, *REFUSED, *CAUGHT_BY_AUDIT])
     del names[TAMPERING]
     return sights(run(sweep_of(names, store.root, CHEAP)), store)
 
@@ -100,6 +102,10 @@ class TestEveryEvaluation:
         assert honest.row["sa"] > 70
         assert honest.row["ra_pgd20"] < 10
         assert (honest.row["gate_verdict"], honest.those(Verdict.WARN)) == (Verdict.OK, set())
+
+    @pytest.mark.parametrize("name", METHODS)
+    def test_no_method_of_the_literature_is_taken_for_one(self, seen: Mapping[str, Sight], name: str) -> None:
+        assert (seen[name].row["status"], seen[name].those(Verdict.FAIL)) == ("ok", set())
 
     @pytest.mark.parametrize("name", INFLATED)
     def test_it_looks_robust(self, seen: Mapping[str, Sight], name: str) -> None:

@@ -16,7 +16,7 @@ from bench.cli.estimates import estimate
 from bench.errors import BenchError
 from bench.executors import events
 from bench.executors.events import Event, StageState, Summary
-from bench.plan import Cell, DataRef, MethodRef, Plan, Seeds, Stage, StageKind, Task
+from bench.plan import IDENTITY, Cell, DataRef, MethodRef, Plan, Seeds, Stage, StageKind, Task
 from bench.store import Store
 from bench.sweep import Sweep
 from tests.cli.runner import invoke
@@ -43,7 +43,7 @@ CELL = Cell(
     pretrain=PRETRAIN.key,
     head=HEAD.key,
     attacks={"clean": ATTACK.key},
-    facts={},
+    facts=dict.fromkeys(IDENTITY),
 )
 PLAN = Plan((CELL,), {made.key: made for made in (TEACHER, PRETRAIN, HEAD, ATTACK)})
 

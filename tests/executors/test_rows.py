@@ -52,11 +52,11 @@ class TestSharing:
     def test_another_attack_costs_only_itself(self, make_sweep: Any, ran: Any) -> None:
         ran(make_sweep(attacks="pgd20"))
         more = ran(make_sweep(attacks="pgd20,fgsm"))
-        assert (more.summary.done, more.summary.cached) == (1, 4)
+        assert (more.summary.done, more.summary.cached) == (2, 4), "the attack and the gates"
 
     def test_a_ladder_is_a_row_per_radius_on_one_head_and_one_clean_score(self, make_sweep: Any, ran: Any) -> None:
         done = ran(make_sweep(attacks="pgd20", eps="0,0.02,0.15"))
-        assert done.summary.done == 2 + 1 + 3
+        assert done.summary.done == 2 + 1 + 3 + 3, "gates look at each row"
         assert [row["eps"] for row in done.rows] == [0, 0.02, 0.15]
         accuracies = [row["ra_pgd20"] for row in done.rows]
         assert accuracies[0] == done.rows[0]["sa"]
@@ -65,7 +65,7 @@ class TestSharing:
     def test_the_data_sets_own_radius_is_the_same_stage_by_whatever_name(self, make_sweep: Any, ran: Any) -> None:
         ran(make_sweep(attacks="pgd20"))
         again = ran(make_sweep(attacks="pgd20", eps=0.15))
-        assert (again.summary.done, again.summary.cached) == (0, 4)
+        assert (again.summary.done, again.summary.cached) == (0, 5)
 
     def test_other_norms_are_rows_of_their_own(self, make_sweep: Any, ran: Any) -> None:
         done = ran(make_sweep(attacks="pgd20", norm="linf,l2,l1"))

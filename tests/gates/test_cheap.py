@@ -79,6 +79,12 @@ def test_a_broken_classifier_is_found_by_its_gate(broken: str, make_subject: Any
     assert result.why == GATES[gate].why
 
 
+def test_logits_that_round_cross_entropy_away_are_a_warning_not_a_flat_loss(make_subject: Any) -> None:
+    result = found(make_subject(lambda _, x: 50 * x), "G4", "G6")
+    assert result["G6"].number > 0
+    assert (result["G4"].verdict, result["G6"].verdict) == (Verdict.OK, Verdict.WARN)
+
+
 def test_probabilities_are_no_logits(make_subject: Any) -> None:
     subject = make_subject()
     eye = torch.eye(10)

@@ -60,8 +60,11 @@ MADE_UP: Mapping[str, tuple[str, Accuracy, Verdict]] = {
     "ten restarts do more": ("O6-converged", lambda spec, _: 40 if spec.restarts == 1 else 35, Verdict.WARN),
     "any step size does": ("O7", lambda *_: 40, Verdict.OK),
     "the step size decides": ("O7", lambda spec, _: 100 * spec.step_fraction, Verdict.WARN),
-    "Square is the weaker": ("G1", lambda spec, _: 50 if spec.parts else 40, Verdict.OK),
-    "Square is the stronger": ("G1", lambda spec, _: 30 if spec.parts else 40, Verdict.FAIL),
+    "Square is the weaker": ("G1", lambda spec, _: 50 if spec.name == "square" else 40, Verdict.OK),
+    "Square is the stronger": ("G1", lambda spec, _: 30 if spec.name == "square" else 40, Verdict.FAIL),
+    "Square beats PGD-20 and not APGD": (
+        "G1", lambda spec, _: {"square": 30, "apgd-t": 20, "pgd20": 40}[spec.name], Verdict.OK,
+    ),
     "both losses do": ("G7", lambda spec, _: {"apgd-ce": 40, "apgd-t": 38}[spec.name], Verdict.OK),
     "the margin does not": ("G7", lambda spec, _: {"apgd-ce": 40, "apgd-t": 60}[spec.name], Verdict.FAIL),
 }  # fmt: skip

@@ -63,10 +63,38 @@ def test_methods_meet_wherever_both_were_judged_alike() -> None:
 
 
 def test_cells_are_compared_whatever_their_seeds_and_schedules() -> None:
-    table = frame(row("ncp", 0, aa=46.0), row("ncp", 1, schedule="short", aa=50.0))
+    table = frame(row("ncp", 0, aa=46.0), row("ncp[neighbour=3]", 1, schedule="short", aa=50.0))
 
-    [pair] = find_pairs(table, "ncp/digits/slf-1/seed0", "ncp/digits/slf-1/seed1", ALL)
+    [pair] = find_pairs(table, "ncp/digits/slf-1/seed0", "ncp[neighbour=3]/digits/slf-1/seed1", ALL)
     assert [setting.schedule for setting in pair.settings] == ["quick", "short"]
+
+
+def judged(label: str, values: Sequence[float], protocol: str, encoder: str = "k") -> list[Row]:
+    made = enumerate(values)
+    return [row(label, n, aa=value, protocol=protocol, pretrain_key=f"{encoder}{n}") for n, value in made]
+
+
+class TestProtocols:
+    def test_they_meet_on_the_encoders_that_both_judged(self, tmp_path: Path) -> None:
+        table = frame(
+            judged("ncp", A, "slf-1"), judged("ncp", B, "slf@ncp"), judged("amoc", B, "slf-1"),
+            judged("acl", B, "slf-1", "c"), judged("acl", NEAR, "slf@ncp", "c"),
+        )  # fmt: skip
+        acl, ncp = compare(table, find_pairs(table, "slf-1", "slf@ncp", ALL), Store.existing(tmp_path), Options())
+        assert title(ncp.pair).startswith("slf-1 against slf@ncp on digits on the same encoders, those of ncp")
+        assert "those of acl" in title(acl.pair)
+        assert [ncp.metrics[0].a.by_seed, ncp.metrics[0].b.by_seed] == [dict(enumerate(A)), dict(enumerate(B))]
+        assert "The encoders are the same" in words(ncp)
+
+    def test_other_encoders_under_the_same_label_are_refused(self) -> None:
+        table = frame(judged("ncp", A[:2], "slf-1"), judged("ncp", B[:2], "slf@ncp", "other"))
+        with pytest.raises(BenchError, match=r"different encoders of ncp \(seeds 0, 1\)"):
+            find_pairs(table, "slf-1", "slf@ncp", ALL)
+
+    def test_two_that_never_met_are_named_with_the_command(self) -> None:
+        table = frame(judged("ncp", A, "slf-1"), judged("acl", B, "slf@ncp"))
+        with pytest.raises(BenchError, match="--protocols slf-1,slf@ncp"):
+            find_pairs(table, "slf-1", "slf@ncp", ALL)
 
 
 TABLE = frame(

@@ -69,6 +69,13 @@ def test_the_interval_of_an_effect_exists_at_few_seeds_too(values: tuple[float, 
     assert interval is not None and interval.low < test.effect < interval.high
 
 
+def test_no_interval_where_differences_hardly_vary() -> None:
+    test = paired_t(by_seed(50.000_001, 51, 52), by_seed(40, 41, 42))
+
+    assert test is not None and not test.constant
+    assert effect_interval(test) is None
+
+
 def test_no_effect_without_variance() -> None:
     constant = paired_t(by_seed(1, 2, 3), by_seed(2, 3, 4))
 

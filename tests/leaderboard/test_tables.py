@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -177,6 +178,34 @@ def test_the_layout_moves_no_p_value() -> None:
         return {column.key: [c.p_adjusted for c in column.comparisons] for column in columns}
 
     assert p_values(Layout.TABLE2) == p_values(Layout.TABLE3)
+
+
+class TestAttacks:
+    """The layout of AMOC's Table 5: whatever the rows met."""
+
+    @staticmethod
+    def frame() -> Any:
+        scores = ({"slide": 20 + seed, "deepfool": 30.0, "clean": 90.0, "autoattack": 25.0} for seed in range(3))
+        return frame(row("amoc", n, sa=90, aa=25, scores=json.dumps(one)) for n, one in enumerate(scores))
+
+    def test_every_attack_is_a_column_under_its_metrics_name_where_it_has_one(self) -> None:
+        [table] = build(self.frame(), Layout.ATTACKS)
+        assert [key.metric for key in table.keys] == ["sa", "deepfool", "slide", "aa"]
+        assert [cell.mean for cell in table.lines[0].cells] == [90, 30, 21, 25]
+        assert "slide: under attack slide" in table.notes[0]
+
+    def test_the_usual_layout_leaves_them_out(self) -> None:
+        [table] = build(self.frame())
+        assert [key.metric for key in table.keys] == ["sa", "ra_pgd20", "aa"]
+
+    def test_its_tests_are_no_part_of_the_family(self) -> None:
+        scores = json.dumps({"clean": 50.0, "fgsm": 40.0})
+        plain, attacked = two_methods(), two_methods(scores=scores)
+        [usual], [table] = build(frame(plain)), build(frame(attacked), Layout.ATTACKS)
+        adjusted = {column.key.metric: [one.p_adjusted for one in column.comparisons] for column in usual.tests}
+        assert {column.key.metric for column in table.tests} == {"sa", "fgsm"}
+        for column in table.tests:
+            assert [one.p_adjusted for one in column.comparisons] == adjusted.get(column.key.metric, [None])
 
 
 def test_the_family_is_the_sa_and_aa_columns_of_one_protocol() -> None:

@@ -155,12 +155,18 @@ def test_inner_attacks_are_what_their_sources_say() -> None:
         assert (inner.steps, inner.step_fraction, inner.raises, inner.start) == INNER[name], name
 
 
+def test_whose_encoder_is_another_afterwards() -> None:
+    moving = {name for name, protocol in PROTOCOLS.items() if protocol.recipe.moves_encoder}
+    linear = {"slf@ncp-bn", "slf@deacl-2024", "alf@deacl-2024"}
+    assert moving == linear | {name for name in PROTOCOLS if name.startswith(("aff", "joint", "lp-aft"))}
+
+
 def test_the_rest_that_sets_recipes_apart() -> None:
     recipes = {name: protocol.recipe for name, protocol in PROTOCOLS.items()}
     assert {name for name, one in recipes.items() if one.nesterov} == {"slf@dynacl-pp", "alf@dynacl-pp"}
     assert {name for name, one in recipes.items() if one.separate_target} == {"alf@deacl-2024", "aff@deacl-2024"}
     assert {name for name, one in recipes.items() if one.spares_held_out} == {"slf@acl", "alf@acl", "aff@acl"}
-    assert {name: one.init_from for name, one in recipes.items() if one.init_from} == {"lp-aft-1": "slf-1"}
+    assert {name: one.init_from for name, one in recipes.items() if one.init_from} == {"lp-aft-1": "slf@dynacl"}
 
 
 RATES = """
@@ -312,10 +318,10 @@ def test_an_override_changes_what_it_names_alone_and_is_told_apart(name: str) ->
     assert replace(other, name=name, precision=Precision.FP32, recipe=recipe) == plain
 
 
-@pytest.mark.parametrize("name", ["alf-1", "lp-aft-1"])
-def test_who_lends_rate_or_head_is_overridden_alike(name: str) -> None:
+@pytest.mark.parametrize(("name", "whose"), [("alf-1", "slf-1"), ("lp-aft-1", "slf@dynacl")])
+def test_who_lends_rate_or_head_is_overridden_alike(name: str, whose: str) -> None:
     (lender,) = protocol_of(f"{name}[precision=tf32]").recipe.lenders
-    assert lender == "slf-1[precision=tf32]"
+    assert lender == f"{whose}[precision=tf32]"
     assert protocol_of(lender).precision is Precision.TF32
 
 
@@ -325,7 +331,7 @@ HASHES = {
     "own-1": "9fa5a2b2a446",
     "aff-1": "c9f02397c8ea",
     "aff-dual-1": "4d5314a76039",
-    "lp-aft-1": "dc712062b178",
+    "lp-aft-1": "c885e81dea82",
     "slf@ncp": "493a6735e2d6",
     "slf@ncp-bn": "1acbd43d9ee4",
     "alf@ncp": "4593f9c722da",
@@ -393,9 +399,9 @@ def test_a_new_field_that_stays_at_its_default_changes_no_hash() -> None:
 
 
 def test_who_lends_a_head_is_in_the_hash(monkeypatch: pytest.MonkeyPatch) -> None:
-    before, slf = protocol_of("lp-aft-1").hash, protocol_of("slf-1")
+    before, slf = protocol_of("lp-aft-1").hash, protocol_of("slf@dynacl")
     other = replace(slf, recipe=replace(slf.recipe, epochs=30))
-    monkeypatch.setitem(PROTOCOLS, "slf-1", other)  # type: ignore[arg-type]
+    monkeypatch.setitem(PROTOCOLS, "slf@dynacl", other)  # type: ignore[arg-type]
     assert protocol_of("lp-aft-1").hash != before
 
 
