@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ from torch import nn
 from bench.attacks.classifier import Classifier
 from bench.bundles.container import NETWORK, ROW, STAGES, Parts, json_object
 from bench.data.profiles import profile_of
-from bench.errors import BenchError
 from bench.executors.product import stored
 from bench.executors.work import load_head
 from bench.models.encoder import ResNetEncoder, resnet_encoder
@@ -86,11 +84,12 @@ class Bundle:
             if name.endswith(".parquet"):
                 _opened(content, MOST_IMAGES)
 
+    @cached_property
     def classifier(self) -> Classifier:
         """The classifier that was scored, built from this package's networks alone.
 
         Raises:
-            BenchError: if the weights do not fit the network that it names.
+            BenchError, KeyError, TypeError, ValueError: if there is no such network, or the weights do not fit it.
         """
         encoder = self._encoder()
         state = stored(self.store, self.row["pretrain_key"], StageKind.PRETRAIN)
@@ -100,7 +99,7 @@ class Bundle:
         try:
             encoder.load_state_dict(state, strict=True)
         except RuntimeError as error:
-            raise BenchError(f"the weights do not fit {self.json(NETWORK)}: {error}") from error
+            raise ValueError(f"the weights do not fit the network: {error}") from error
         encoder.to(memory_format=torch.channels_last).eval()
         return classifier_of(encoder, load_head(self.store, self.row["head_key"]))
 
@@ -137,9 +136,3 @@ def _opened(content: bytes, rows: int) -> Any:
 
 def _table(content: bytes, rows: int) -> Any:
     return _opened(content, rows).read()
-
-
-def config_of(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A row's resolved settings."""
-    config: Mapping[str, Any] = json.loads(row["config"])
-    return config

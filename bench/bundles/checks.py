@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
-from bench.bundles.bundle import Bundle, config_of
+from bench.attacks.threats import AttackKind
+from bench.bundles.bundle import Bundle
 from bench.bundles.container import STAGES
 from bench.bundles.submit import facts_of
 from bench.cells import name_of
+from bench.data.profiles import profile_of
 from bench.errors import BenchError
 from bench.executors.audits import outcome_keys
 from bench.executors.product import FILES, sound
@@ -24,6 +27,10 @@ from bench.schema import Status
 from bench.store import STAGE
 
 Complaints = Iterator[str]
+MALFORMED = (
+    ArithmeticError, AttributeError, IndexError, KeyError, NotImplementedError, RecursionError, TypeError, ValueError,
+)  # fmt: skip
+"""What reading data raises that are not what they should be."""
 
 
 def schema(bundle: Bundle) -> Complaints:
@@ -49,6 +56,8 @@ def protocol(bundle: Bundle) -> Complaints:
             f"judged by a {row['protocol']} with hash {row['protocol_hash']}; here it is version {known.version} with "
             f"hash {known.hash}"
         )
+    if (row["norm"], row["eps"]) != (known.norm.label, known.eps_for(profile_of(row["dataset_like"]))):
+        yield f"the row says {row['norm']} eps {row['eps']:g}, which is not the protocol's"
     if missing := [spec.name for spec in known.attacks if spec.name not in outcome_keys(row)]:
         yield f"attacks of {row['protocol']} are missing: {', '.join(missing)}"
 
@@ -86,24 +95,30 @@ def _is_withheld(bundle: Bundle, key: str, kind: StageKind) -> bool:
 def chain(bundle: Bundle) -> Complaints:
     """The stages are those of this cell: its settings, seeds and images, each stage on the one before it."""
     row, store = bundle.row, bundle.store
-    expected = {
-        row["pretrain_key"]: {"method": row["method"], "config": config_of(row), "seed": row["seed_pretrain"],
-                              "images": row["pool_fingerprint"]},
-        row["head_key"]: {"seed": row["seed_head"], "images": row["data_fingerprint"]},
-    }  # fmt: skip
-    known = protocol_of(row["protocol"])
-    for name, key in outcome_keys(row).items():
-        identity = {one: value for one, value in known.attack(name).identity.items() if one != "eps"}
-        expected[key] = {"attack": json.loads(canonical(identity)), "seed": row["seed_attack"]}
-    for key, facts in expected.items():
-        recipe = store.record(key)["recipe"]
+    own = {"encoder": row["pretrain_key"], "head": row["head_key"]}
+    for key, facts in _expected(row).items():
+        recipe, upstream = store.record(key)["recipe"], store.record(key)["upstream"]
         if wrong := [name for name, value in facts.items() if recipe.get(name) != value]:
             yield f"stage {key} was made with another {' and '.join(wrong)} than the row says"
-    own = {"encoder": row["pretrain_key"], "head": row["head_key"]}
-    for key in expected.keys() - {row["pretrain_key"]}:
-        upstream = store.record(key)["upstream"]
-        if any(upstream[name] != own[name] for name in own.keys() & upstream.keys()):
+        if key != row["pretrain_key"] and any(upstream[name] != own[name] for name in own.keys() & upstream.keys()):
             yield f"stage {key} is of another encoder or head"
+
+
+def _expected(row: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What the recipes of the row's own stages must say, by key."""
+    known, profile = protocol_of(row["protocol"]), profile_of(row["dataset_like"])
+    pretrain = {"method": row["method"], "config": json.loads(row["config"]), "seed": row["seed_pretrain"]}
+    expected = {
+        row["pretrain_key"]: {**pretrain, "images": row["pool_fingerprint"]},
+        row["head_key"]: {"seed": row["seed_head"], "images": row["data_fingerprint"]},
+    }
+    for name, key in outcome_keys(row).items():
+        spec = known.attack(name)
+        identity = {one: value for one, value in spec.identity.items() if one != "eps"}
+        images = {} if spec.kind is AttackKind.CORRUPTION else {"images": row["data_fingerprint"]}
+        attack = {"attack": json.loads(canonical(identity)), "eps": spec.eps_for(profile), "seed": row["seed_attack"]}
+        expected[key] = {**attack, **images}
+    return expected
 
 
 def numbers(bundle: Bundle) -> Complaints:
@@ -140,12 +155,21 @@ def gates(bundle: Bundle) -> Complaints:
         yield f"fail: {', '.join(failed)}"
 
 
+def network(bundle: Bundle) -> Complaints:
+    """The weights, where they came along, are those of the network that it names."""
+    if bundle.has_weights and not all(
+        bool(value.isfinite().all()) for value in bundle.classifier.state_dict().values()
+    ):
+        yield "weights are not finite"
+
+
 CHECKS: Mapping[str, Callable[[Bundle], Complaints]] = {
     "schema": schema,
     "protocol": protocol,
     "stages": stages,
     "chain": chain,
     "numbers": numbers,
+    "network": network,
 }
 """By name; each rests on those before it, and what is scored again on all of them."""
 
@@ -154,7 +178,7 @@ def complaints(check: Callable[[Bundle], Complaints], bundle: Bundle) -> list[st
     """All that a check has to say; what cannot even be looked at is a complaint, too."""
     try:
         return list(check(bundle))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except MALFORMED as error:
         return [f"malformed: {type(error).__name__}: {' '.join(str(error).split())}"]
     except BenchError as error:
         return [str(error)]

@@ -33,6 +33,7 @@ from bench.randomness import Randomness
 
 SLICE = 512
 """Images that are scored again, or all if there are fewer."""
+MOST_STEPS = 1000
 CLEAN_SHARE, PGD_SHARE = 0.002, 0.01
 """Images whose verdict rounding may turn in another context: as gate R10 has it, and more under attack, since each step
 of PGD takes the sign of a gradient (chosen: weights moved by 1e-6 of themselves, farther than kernels round, turn 1 of
@@ -86,7 +87,7 @@ def rescored(bundle: Bundle, place: Place) -> Iterator[Rescored]:
     """The clean verdict and every attack by PGD, each as soon as it is known.
 
     Raises:
-        BenchError: if the images are not here, or not those that the row was scored on, or the weights do not fit.
+        BenchError: if the images are not here, or not those that the row was scored on.
         StageError: if logits are not finite.
     """
     row, known = bundle.row, protocol_of(bundle.row["protocol"])
@@ -95,7 +96,7 @@ def rescored(bundle: Bundle, place: Place) -> Iterator[Rescored]:
     threads = int(bundle.store.record(row["head_key"])["recipe"]["threads"])
     site = Site(Path(), place.data_dir, place.device, max(1, min(threads, os.cpu_count() or 1)))
     with site.settled(known.precision):
-        classifier = bundle.classifier().to(place.device)
+        classifier = bundle.classifier.to(place.device)
         x, y = pixels_of(images.pixels.to(place.device)), images.labels.to(place.device)
         for name, key in outcome_keys(row).items():
             spec = known.attack(name)
@@ -120,14 +121,18 @@ def gates_again(bundle: Bundle, place: Place) -> tuple[Result, ...]:
         if known.attack(name).kind is not AttackKind.CORRUPTION
     }
     randomness = AttackContext(Randomness(row["seed_attack"], "attack"), images.pixels.device, lambda *_: None)
-    subject = Subject(bundle.classifier(), images, row["eps"], randomness, outcomes, norm=known.norm)
+    subject = Subject(bundle.classifier.cpu(), images, row["eps"], randomness, outcomes, norm=known.norm)
     names = [name for name, gate in GATES.items() if gate.needs is Need.OUTCOMES]
     return tuple(verdicts(subject, names))
 
 
 def repeatable(spec: AttackSpec) -> bool:
-    """Whether it is scored again: the images as they are, and PGD with one start, which needs no other image."""
-    return spec.kind is AttackKind.CLEAN or (spec.kind is AttackKind.PGD and spec.restarts == 1)
+    """Whether it is scored again: the images as they are, and PGD with one start, which needs no other image.
+
+    A bundle says how many steps; one that asks for a week's work is not obeyed.
+    """
+    plain = spec.kind is AttackKind.PGD and spec.restarts == 1 and spec.steps <= MOST_STEPS
+    return plain or spec.kind is AttackKind.CLEAN
 
 
 def slice_of(images: int, seed: int) -> Tensor:

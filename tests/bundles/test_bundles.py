@@ -29,7 +29,7 @@ from bench.data import loading
 from bench.data.views import pixels_of
 from bench.errors import BenchError
 from bench.executors.product import bits_of
-from bench.keys import canonical
+from bench.keys import canonical, recipe_key
 from bench.plan import DataRef
 from bench.protocols.recipes import PROTOCOLS
 from bench.randomness import Randomness
@@ -138,6 +138,18 @@ def no_outcomes(parts: Parts, row: dict[str, Any]) -> None:
     del parts[f"stages/{json.loads(row['outcomes'])['clean']}/outcomes.parquet"]
 
 
+def a_smaller_ball(parts: Parts, row: dict[str, Any]) -> None:
+    """The attack's recipe says another radius, and has the key that goes with it."""
+    outcomes = json.loads(row["outcomes"])
+    before, content = outcomes["pgd2"], {name: value for name, value in parts.items() if outcomes["pgd2"] in name}
+    edit_record(parts, before, lambda record: record["recipe"].update(eps=0.001))
+    record = json.loads(parts[f"stages/{before}/stage.json"])
+    after = recipe_key(record["kind"], record["recipe"], record["upstream"])
+    for name in content:
+        parts[name.replace(before, after)] = parts.pop(name)
+    row["outcomes"] = canonical({**outcomes, "pgd2": after})
+
+
 def a_gate_fails(parts: Parts, row: dict[str, Any]) -> None:
     gates = json.loads(row["gates"])
     gates["R1"]["verdict"] = "fail"
@@ -152,6 +164,7 @@ def a_gate_is_dropped(parts: Parts, row: dict[str, Any]) -> None:
     settle_gates(parts, row)
 
 
+OTHER_NETWORK = b'{"architecture": "resnet18-padding1", "routes": ["main"], "active_route": "main"}'
 FORGERIES: dict[str, tuple[str, Forgery]] = {
     "a better accuracy": ("numbers", lambda parts, row: row.update(sa=100.0)),
     "settings of another method": ("schema", other_config),
@@ -163,6 +176,10 @@ FORGERIES: dict[str, tuple[str, Forgery]] = {
     "another seed": ("chain", lambda parts, row: row.update(seed_attack=5)),
     "other settings": ("chain", lambda parts, row: row.update(config="{}")),
     "images of another set": ("chain", lambda parts, row: row.update(data_fingerprint="other")),
+    "the name of another ball": ("protocol", lambda parts, row: row.update(eps=0.5)),
+    "an attack in a smaller ball": ("chain", a_smaller_ball),
+    "a network of another shape": ("network", lambda parts, row: parts.update({container.NETWORK: OTHER_NETWORK})),
+    "no network": ("network", lambda parts, row: parts.update({container.NETWORK: b"[]"})),
     "a gate that fails": ("gates", a_gate_fails),
     "a gate that was dropped": ("gates", a_gate_is_dropped),
     "verdicts that were turned": ("clean again", lambda parts, row: flip(parts, row, "clean", 1)),
