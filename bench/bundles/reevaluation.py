@@ -99,13 +99,18 @@ def rescored(bundle: Bundle, place: Place) -> Iterator[Rescored]:
         classifier = bundle.classifier.to(place.device)
         x, y = pixels_of(images.pixels.to(place.device)), images.labels.to(place.device)
         for name, key in outcome_keys(row).items():
-            spec = known.attack(name)
-            if not repeatable(spec):
-                continue
-            target = Target(classifier, x, y, bundle.store.record(key)["recipe"]["eps"], spec.norm)
-            now = attacked(target, spec, Randomness(row["seed_attack"], "attack"), chosen).cpu()
-            before = torch.from_numpy(bundle.store.outcomes(key))[chosen.cpu()]
-            yield _held(spec, before, now, _Contexts.of(bundle, key, place), whole=len(chosen) == len(x))
+            if repeatable(spec := known.attack(name)):
+                target = Target(classifier, x, y, bundle.store.record(key)["recipe"]["eps"], spec.norm)
+                yield _rescored(spec, key, target, chosen, bundle, place)
+
+
+def _rescored(spec: AttackSpec, key: str, target: Target, chosen: Tensor, bundle: Bundle, place: Place) -> Rescored:
+    stored, count = torch.from_numpy(bundle.store.outcomes(key)), len(target.x)
+    if len(stored) != count:
+        return Rescored(spec.name, count, count, 0, f"the bundle has {len(stored)} outcomes for {count} test images")
+    now = attacked(target, spec, Randomness(bundle.row["seed_attack"], "attack"), chosen).cpu()
+    contexts = _Contexts.of(bundle, key, place)
+    return _held(spec, stored[chosen.cpu()], now, contexts, whole=len(chosen) == count)
 
 
 def gates_again(bundle: Bundle, place: Place) -> tuple[Result, ...]:

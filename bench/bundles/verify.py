@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.bundles import container
 from bench.bundles.bundle import Bundle, unpacked
-from bench.bundles.checks import CHECKS, complaints, gates
+from bench.bundles.checks import CHECKS, MALFORMED, complaints, gates
 from bench.bundles.reevaluation import Place, gates_again, repeatable, rescored
 from bench.errors import StageError
 from bench.executors.audits import outcome_keys
@@ -80,8 +80,8 @@ def _scored_again(bundle: Bundle, place: Place) -> Iterator[Finding]:
             yield Finding(f"{one.attack} again", Verdict.OK if one.holds else Verdict.FAIL, one.detail)
         failed = [result for result in gates_again(bundle, place) if result.verdict is GateVerdict.FAIL]
         yield _judged("gates again", [f"{result.gate}: {result.detail or result.why}" for result in failed])
-    except StageError as error:
-        yield Finding(AGAIN, Verdict.FAIL, str(error))
+    except (StageError, *MALFORMED) as error:
+        yield Finding(AGAIN, Verdict.FAIL, f"{type(error).__name__}: {error}")
     protocol = protocol_of(bundle.row["protocol"])
     if dear := [name for name in outcome_keys(bundle.row) if not repeatable(protocol.attack(name))]:
         yield Finding(f"{', '.join(dear)} again", Verdict.NOT_RUN, "these are held to their own outcomes alone")

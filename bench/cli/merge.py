@@ -71,11 +71,14 @@ def _told(conflict: Conflict, found: Comparison) -> Iterator[str]:
     kept = f"; '{conflict.kept.source.name}' is kept" if conflict.kept else ""
     yield f"{title(conflict)} has {what} in '{other}' than in '{one}'{kept}"
     yield f"  provenance  {'; '.join(found.provenance) or 'the same'}"
-    yield from (f"  numbers     {text}" for text in found.numbers[:LISTED])
+    yield from (f"  numbers     {text}" for text in found.numbers[:LISTED] or ["no outcome that both have differs"])
     if len(found.numbers) > LISTED:
         yield f"  numbers     and {len(found.numbers) - LISTED} more"
     if found.broken:
-        yield "  the context is one and deterministic, so the bits should be the same: one of the two is not sound"
+        yield (
+            "  the context is one and deterministic, so the bits should be the same: one of the two is not sound, or "
+            "had instructions of its CPU switched off"
+        )
 
 
 def _left_out(planned: Merge) -> Iterator[str]:
