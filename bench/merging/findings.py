@@ -111,8 +111,15 @@ def _differing(columns: tuple[str, ...], one: Copy, other: Copy) -> tuple[str, .
 
 
 def sentence(conflict: Conflict, found: Comparison) -> str:
-    """A finding, as the store keeps it beside the stage."""
-    kept, other = found.names
+    """A finding, as the store keeps it beside the stage; of bits, not of folders, so that a second merge says it again.
+
+    As `bench.executors.work.compare` words what `--rerun` finds.
+    """
+    kept = conflict.kept or conflict.copies[0]
+    others = (copy.facts["bits"][:16] for copy in conflict.copies if copy.source.name == found.names[1])
     where = f"in another context ({'; '.join(found.provenance)})" if found.provenance else "in the same context"
-    numbers = "; ".join(found.numbers[:LISTED]) or "no accuracy differs"
-    return f"{title(conflict)} has other bits in '{other}' than in '{kept}', computed {where}: {numbers}."
+    numbers = "; ".join(found.numbers[:LISTED]) or "no outcome differs"
+    return (
+        f"{kept.facts['label']} ({kept.facts['kind']}) was computed elsewhere {where} and has other bits: SHA-256 "
+        f"{kept.facts['bits'][:16]} in the store, {', '.join(others)} there; {numbers}."
+    )

@@ -73,12 +73,7 @@ class Merge:
                 store.add_finding(key, text)
         for source in self.sources:
             _take_failures(source, store)
-        known = store.latest_rows()
-        rows = [_with_findings(copy, findings) for copy in self.decision.rows.values()]
-        new = [row for row in rows if _lasting(row.as_dict()) != _lasting(known.get(row.cell, {}))]
-        for row in new:
-            store.add_row(row)
-        return Tally(stages, len(new))
+        return Tally(stages, _add_rows([_with_findings(one, findings) for one in self.decision.rows.values()], store))
 
     def _check_settled(self) -> None:
         if not (unsettled := self.decision.open):
@@ -151,6 +146,15 @@ def _with_findings(copy: Copy, findings: Mapping[str, Sequence[str]]) -> StoredR
     row = copy.facts
     texts = [text for key in sorted(copy.source.rests_on(row)) for text in findings.get(key, ())]
     return StoredRow(**{**row, "warnings": canonical(list(dict.fromkeys([*json.loads(row["warnings"]), *texts])))})
+
+
+def _add_rows(rows: Sequence[StoredRow], store: Store) -> int:
+    """Append the rows that the store does not have as they are; how many."""
+    known = store.latest_rows()
+    new = [row for row in rows if _lasting(row.as_dict()) != _lasting(known.get(row.cell, {}))]
+    for row in new:
+        store.add_row(row)
+    return len(new)
 
 
 def _lasting(row: Row) -> dict[str, Any]:

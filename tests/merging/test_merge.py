@@ -194,7 +194,13 @@ class TestFindings:
         ((_, found),) = plan.compared()
         plan.carry_out()
         assert found.is_finding and found.broken == (device is None)
-        assert any("has other bits in" in text for text in json.loads(only_row(Store(tmp_path / "both"))["warnings"]))
+        assert any("and has other bits" in text for text in json.loads(only_row(Store(tmp_path / "both"))["warnings"]))
+
+    def test_a_second_merge_says_it_again(self, tmp_path: Path, machine: Machine) -> None:
+        stores = machine("one"), machine("far", "another CPU")
+        merged(tmp_path / "both", *stores, prefer="first")
+        again = planned(tmp_path / "both", *stores, prefer="first").carry_out()
+        assert (again.stages, again.rows) == (0, 0)
 
     def test_what_chance_explains_elsewhere_is_none(self, tmp_path: Path, machine: Machine) -> None:
         one, other = machine("one"), machine("one", "another CPU", to="twin")
