@@ -18,9 +18,7 @@ _PIPE_WIDTH = 120  # Columns where there is no terminal whose width could be ask
 
 
 def compare(
-    a: Annotated[
-        str, typer.Argument(metavar="A", help="Method (ncp), cell (ncp/digits/slf-1/seed0) or protocol.")
-    ],
+    a: Annotated[str, typer.Argument(metavar="A", help="Method (ncp), cell (ncp/digits/slf-1/seed0) or protocol.")],
     b: Annotated[str, typer.Argument(metavar="B", help="What to compare it with: of the same kind.")],
     *,
     out: Annotated[Path, typer.Option(metavar="DIR", help="The store that `bench run` wrote.")] = Path("runs"),

@@ -25,6 +25,8 @@ from bench.cli.failures import explained
 from bench.cli.gc import EXAMPLES as GC_EXAMPLES
 from bench.cli.gc import gc
 from bench.cli.listing import list_things
+from bench.cli.merge import EXAMPLES as MERGE_EXAMPLES
+from bench.cli.merge import merge
 from bench.cli.new import EXAMPLES as NEW_EXAMPLES
 from bench.cli.new import new
 from bench.cli.options import takes_sweep
@@ -37,6 +39,10 @@ from bench.cli.show import EXAMPLES as SHOW_EXAMPLES
 from bench.cli.show import show
 from bench.cli.status import EXAMPLES as STATUS_EXAMPLES
 from bench.cli.status import status
+from bench.cli.submit import EXAMPLES as SUBMIT_EXAMPLES
+from bench.cli.submit import submit
+from bench.cli.verify import EXAMPLES as VERIFY_EXAMPLES
+from bench.cli.verify import verify
 from bench.cli.why import why
 from bench.errors import BenchError
 
@@ -147,6 +153,9 @@ add("status", status, STATUS_EXAMPLES)
 add("show", show, SHOW_EXAMPLES)
 add("rm", rm, RM_EXAMPLES)
 add("gc", gc, GC_EXAMPLES)
+add("merge", merge, MERGE_EXAMPLES)
+add("submit", submit, SUBMIT_EXAMPLES)
+add("verify", verify, VERIFY_EXAMPLES)
 add("doctor", doctor)
 add_declared()
 

@@ -154,6 +154,12 @@ CASES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "weights that are not there": ("evaluate gone.pt --layout acl", ("gone.pt' cannot be read", "file that is there")),
     "no such function": ("evaluate ./empty.py:encoder", ("'./empty.py' has no function 'encoder'", "torch.nn.Module")),
     "no such cell": ("export gone --to safetensors --out a.safetensors", ("no finished cell is called 'gone'",)),
+    "no such cell to submit": ("submit gone --out a.zip", ("no finished cell is called 'gone'",)),
+    "a bundle that is no zip": ("submit gone --out a.tar", ("should end with .zip", "--out a.zip")),
+    "torn bundle": ("verify tensor.pt", ("'tensor.pt' is no whole bundle", "have it sent again")),
+    "no bundle": ("verify gone.zip", ("gone.zip", "see whether the path exists")),
+    "merging what is no store": ("merge nothing --out both", ("'nothing' is no store", "bench run --out")),
+    "merging a newer store": ("merge newer --out both", ("'newer'", "schema version 99", "upgrade it")),
     "unknown layout": ("table --layout table2", ("layout 'table2'", "did you mean 'ncp-acl-table2'?")),
 }
 

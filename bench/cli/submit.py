@@ -1,0 +1,53 @@
+"""`bench submit`: a finished cell as one file that others can verify."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from bench.store import Usage
+
+EXAMPLES = """
+[bold]Examples[/]
+
+[dim]rows, per-image outcomes, weights, settings, environment and gates in one file; whoever has it checks it:[/]
+  bench submit ncp/digits/slf-1/seed0 --out ncp.zip
+  bench verify ncp.zip
+[dim]with the hash of the weights instead of them; nobody can score it again:[/]
+  bench submit ncp/digits/slf-1/seed0 --out ncp.zip --without-weights
+"""
+SUFFIX = ".zip"
+
+
+def submit(
+    cell: Annotated[str, typer.Argument(metavar="CELL", help="METHOD/DATA/PROTOCOL/seedN, a label, or part of a key.")],
+    *,
+    out: Annotated[Path, typer.Option(metavar="FILE.zip", help="The file to write.", show_default=False)],
+    store: Annotated[Path, typer.Option(metavar="DIR", help="The store to look at.")] = Path("runs"),
+    without_weights: Annotated[bool, typer.Option("--without-weights", help="Hashes instead of weights.")] = False,
+) -> None:
+    """Pack a finished cell with all that it takes to check its numbers."""
+    from bench.bundles.submit import submit as pack
+    from bench.cells import find_cell
+    from bench.errors import BenchError
+    from bench.store import Store, usage_of
+
+    if out.suffix != SUFFIX:
+        raise BenchError(f"--out '{out}' should end with {SUFFIX}, as bundles do: --out {out.stem}{SUFFIX}.")
+    if out.exists():
+        raise BenchError(f"'{out}' is there already and is not overwritten: remove it, or give another --out.")
+    source = Store.existing(store)
+    rows = source.latest_rows()
+    row = rows[find_cell(rows, cell)]
+    pack(source, row, out, weights=not without_weights)
+    print(_told(out, usage_of(out), row["gate_verdict"]))
+
+
+def _told(out: Path, usage: Usage, verdict: str | None) -> str:
+    from bench.cli.layout import disk_space
+
+    doubt = f"; its gates say {verdict or 'nothing'}, see `bench audit`" if verdict != "ok" else ""
+    return f"{out}: {disk_space(usage)}{doubt}"

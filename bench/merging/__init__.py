@@ -1,0 +1,1 @@
+"""Results of several machines in one store."""
