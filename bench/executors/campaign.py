@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -156,11 +155,19 @@ def broken_models(campaign: Campaign) -> Reading:
     return Reading(sum(not gates for gates in caught.values()), detail=told)
 
 
+class _Broken(Encoder):
+    """An honest encoder, broken in one way; a copy of it is broken alike, in whatever precision."""
+
+    def __init__(self, honest: Encoder, work: Break) -> None:
+        super().__init__()
+        self.routes, self.active_route, self.honest, self.work = honest.routes, honest.active_route, honest, work
+
+    def encode(self, x: Tensor) -> Tensor:
+        return self.work(x, self.honest.encode)
+
+
 def _broken(honest: Classifier, work: Break) -> Classifier:
-    broken = copy.deepcopy(honest)
-    encode = broken.encoder.encode
-    broken.encoder.encode = lambda x: work(x, encode)  # type: ignore[method-assign]
-    return broken
+    return Classifier(_Broken(honest.encoder, work), honest.weight, honest.bias).to(honest.weight.device)
 
 
 def trades(campaign: Campaign) -> Reading:

@@ -121,8 +121,9 @@ def margin(subject: Subject) -> Reading:
 def vanishing(subject: Subject) -> Reading:
     """G4: per cent of images whose gradient at a random start is zero or not finite, for cross-entropy or DLR.
 
-    A cross-entropy that is flat in float32 is asked again in float64: a rounded one is for G6, which warns. DLR counts
-    where the start is classified correctly; where the label comes third, that loss is flat by definition.
+    A cross-entropy that is flat in float32 is asked again in float64, if the network computes in it: a rounded one is
+    for G6, which warns. DLR counts where the start is classified correctly; where the label comes third, that loss is
+    flat by definition.
     """
     found = []
     exact = replace(subject, classifier=copy.deepcopy(subject.classifier).double())
@@ -130,13 +131,21 @@ def vanishing(subject: Subject) -> Reading:
         start, y = subject.start(index, number), subject.y[index]
         flat = _lacks(input_gradient(subject, cross_entropy, start, y))
         if flat.any():
-            flat[flat.clone()] = _lacks(input_gradient(exact, cross_entropy, start[flat].double(), y[flat]))
+            flat[flat.clone()] = _flat_in_float64(exact, start[flat].double(), y[flat])
         if subject.classifier.classes >= CLASSES_OF_DLR:
             right = subject.logits(start).argmax(1) == y
             flat |= right & _lacks(input_gradient(subject, dlr, start, y))
         found.append(flat)
     flat = torch.cat(found)
     return share(flat, listed(flat))
+
+
+def _flat_in_float64(exact: Subject, x: Tensor, y: Tensor) -> Tensor:
+    """Bool [B]: whether cross-entropy has no gradient in float64 either; a network that refuses it stays accused."""
+    try:
+        return _lacks(input_gradient(exact, cross_entropy, x, y))
+    except RuntimeError:
+        return torch.ones_like(y, dtype=torch.bool)
 
 
 def _lacks(gradients: Tensor) -> Tensor:

@@ -85,6 +85,15 @@ def test_logits_that_round_cross_entropy_away_are_a_warning_not_a_flat_loss(make
     assert (result["G4"].verdict, result["G6"].verdict) == (Verdict.OK, Verdict.WARN)
 
 
+def test_a_network_that_refuses_float64_stays_accused(make_subject: Any) -> None:
+    def single(_: nn.Module, x: Tensor) -> Tensor:
+        if x.dtype is not torch.float32:
+            raise RuntimeError("float32 alone")
+        return 50 * x
+
+    assert found(make_subject(single), "G4")["G4"].verdict is Verdict.FAIL
+
+
 def test_probabilities_are_no_logits(make_subject: Any) -> None:
     subject = make_subject()
     eye = torch.eye(10)
