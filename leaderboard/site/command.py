@@ -31,7 +31,7 @@ def leaderboard(
 def _build(out: Path, store: Path) -> None:
     import bench
     from bench.store import read_rows
-    from leaderboard.claims_verdicts import Record
+    from leaderboard.claims.record import Record
     from leaderboard.site.page import build
 
     content = build(read_rows(store), Record.shipped(), bench.__version__).encode()

@@ -12,12 +12,12 @@ import pandas as pd
 
 from bench.gates.verdicts import Verdict
 from bench.keys import digest
-from leaderboard import notes, tables
-from leaderboard.claims_verdicts import Measured
+from leaderboard.claims.record import Measured
 from leaderboard.layouts import Layout
-from leaderboard.model import Cell, Group, Key, Line, Metric, State, Table
 from leaderboard.rows import IDENTITY, Setting, fingerprint
 from leaderboard.site.model import Board, Entry, Flag, Gate, Kind, Score
+from leaderboard.tables import build, notes
+from leaderboard.tables.model import Cell, Group, Key, Line, Metric, State, Table
 
 OTHERS_WEIGHTS = frozenset({"checkpoint", "imported"})
 """Methods that train nothing: they bring an encoder along."""
@@ -67,12 +67,12 @@ def boards(
 
     Args:
         frame: result rows (`bench.schema.Row`), failed ones included.
-        groups: the same, as `leaderboard.claims_verdicts.measured` puts them together.
+        groups: the same, as `leaderboard.claims.record.measured` puts them together.
         published: the `Measured.text` of rows to sentences about published numbers that they answer.
     """
     placed = {_place(group): group for group in groups}
     for _, rows in frame.groupby(["protocol", "schedule"]):  # Tables never hold two: the same, in less time.
-        for table, columns in _columns(tables.build(rows, Layout.TABLE2)):
+        for table, columns in _columns(build.build(rows, Layout.TABLE2)):
             yield _board(table, columns, placed, published)
 
 

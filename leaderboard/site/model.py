@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from bench.gates.verdicts import Verdict
-from leaderboard.model import Cell, Metric
+from leaderboard.tables.model import Cell, Metric
 
 
 class Kind(StrEnum):

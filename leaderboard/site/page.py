@@ -10,12 +10,12 @@ from typing import Any
 
 import pandas as pd
 
-from leaderboard.claims_verdicts import Record, measured
-from leaderboard.model import MEASURES, Metric
+from leaderboard.claims.record import Record, measured
 from leaderboard.site import measured as measured_rows
 from leaderboard.site import published
 from leaderboard.site.model import FLAG_MEANINGS, Board, Entry, Flag, Gate, Score
-from leaderboard.tables import DATASET_NAMES
+from leaderboard.tables.build import DATASET_NAMES
+from leaderboard.tables.model import MEASURES, Metric
 
 PARTS = files("leaderboard.site")
 SCRIPTS = (

@@ -6,13 +6,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from bench.keys import digest
-from leaderboard.claims import Claim, Form
-from leaderboard.claims_counterparts import FULL, Missing
-from leaderboard.claims_report import difference_text, measured_text, published_text
-from leaderboard.claims_verdicts import Entry as Answer
-from leaderboard.claims_verdicts import Measured, Record
-from leaderboard.model import MEASURES, Cell, Metric, State
+from leaderboard.claims.claim import Claim, Form
+from leaderboard.claims.counterparts import FULL, Missing
+from leaderboard.claims.record import Entry as Answer
+from leaderboard.claims.record import Measured, Record
+from leaderboard.claims.report import difference_text, measured_text, published_text
 from leaderboard.site.model import Board, Entry, Kind, Score
+from leaderboard.tables.model import MEASURES, Cell, Metric, State
 
 SCHEDULE = "as published"
 NOTE = (

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from bench.keys import canonical
-from leaderboard.model import Mark, Table
-from leaderboard.tables import build
+from leaderboard.tables.build import build
+from leaderboard.tables.model import Mark, Table
 from tests.leaderboard.made_rows import frame, rows
 
 

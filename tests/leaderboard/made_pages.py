@@ -11,7 +11,7 @@ import pandas as pd
 from made_rows import failed, frame, rows
 
 from bench.keys import canonical
-from leaderboard.claims_verdicts import Record
+from leaderboard.claims.record import Record
 from leaderboard.site.model import Board, Entry, Score
 from leaderboard.site.page import build
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bench.errors import BenchError
-from leaderboard.claims import (
+from leaderboard.claims.claim import (
     MEANINGS,
     PUBLISHED,
     Form,

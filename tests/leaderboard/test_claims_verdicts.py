@@ -16,11 +16,11 @@ from bench.keys import canonical
 from bench.protocols.recipes import PROTOCOLS
 from bench.registry import Registry
 from bench.schema import Row
-from leaderboard.claims import Claim
-from leaderboard.claims_counterparts import Counterpart, Missing, load_counterparts
-from leaderboard.claims_selection import select
-from leaderboard.claims_verdicts import Entry, Record, measured
-from leaderboard.verdicts import Ruling
+from leaderboard.claims.claim import Claim
+from leaderboard.claims.counterparts import Counterpart, Missing, load_counterparts
+from leaderboard.claims.record import Entry, Record, measured
+from leaderboard.claims.selection import select
+from leaderboard.claims.verdicts import Ruling
 
 RECORD = Record.shipped()
 CONFIG = {"epochs": 200, "batch_size": 256}

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from bench.errors import BenchError
 from bench.store import Store
-from leaderboard.commands import table
 from leaderboard.layouts import Format, Layout
+from leaderboard.tables.command import table
 
 
 @pytest.fixture
@@ -81,6 +81,6 @@ def test_an_empty_store_says_how_to_fill_it(tmp_path: Path) -> None:
 
 def test_its_module_is_light_enough_for_help() -> None:
     heavy = "{'torch', 'pandas', 'scipy', 'pyarrow'}"
-    code = f"import sys, leaderboard.commands; sys.exit(len({heavy} & set(sys.modules)))"
+    code = f"import sys, leaderboard.tables.command; sys.exit(len({heavy} & set(sys.modules)))"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -16,12 +16,12 @@ from bench.errors import BenchError
 from bench.keys import canonical
 from bench.schema import Row
 from bench.store import OUTCOMES, Store, parquet
-from leaderboard.compare import Options, Result, compare
-from leaderboard.compare_pairs import Pair, find_pairs
-from leaderboard.compare_words import as_data, paragraphs, title
+from leaderboard.comparison.compare import Options, Result, compare
+from leaderboard.comparison.pairs import Pair, find_pairs
+from leaderboard.comparison.words import as_data, paragraphs, title
 from leaderboard.rows import Selection
-from leaderboard.statistics import holm, paired_t
-from leaderboard.statistics_families import Family
+from leaderboard.statistics.families import Family
+from leaderboard.statistics.paired import holm, paired_t
 
 IMAGES = 200
 ALL = Selection()

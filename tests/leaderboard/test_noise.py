@@ -10,7 +10,7 @@ import pytest
 from bench.errors import BenchError
 from bench.plan import Cell, DataRef, MethodRef, Seeds
 from bench.store import Store
-from leaderboard.noise import report
+from leaderboard.noise.command import report
 from tests.cli.runner import invoke, whole_app
 from tests.leaderboard.made_rows import failed, row
 

@@ -12,7 +12,7 @@ import pytest
 
 from bench.attacks import pgd
 from bench.protocols.recipes import PROTOCOLS
-from leaderboard import regress
+from leaderboard.regression import command
 from leaderboard.regression.bands import Band
 from leaderboard.regression.measured import arithmetic
 from leaderboard.regression.reference import Reference
@@ -147,4 +147,4 @@ def test_sweeps_that_share_a_store_are_one_run(make_sweep: Any) -> None:
 
 
 def test_the_reference_that_ships_is_the_default() -> None:
-    assert regress.SHIPPED.with_suffix(".toml").is_file()
+    assert command.SHIPPED.with_suffix(".toml").is_file()

@@ -13,10 +13,10 @@ import pytest
 from made_rows import failed, frame, rows
 from rich.console import Console
 
-from leaderboard.claims_verdicts import Record
+from leaderboard.claims.record import Record
 from leaderboard.layouts import Format, Layout
-from leaderboard.render import TEXT, csv_text, latex, markdown, terminal
-from leaderboard.tables import build
+from leaderboard.tables.build import build
+from leaderboard.tables.render import TEXT, csv_text, latex, markdown, terminal
 
 HOSTILE = r"a_b%c&d#e{f}g~h^i\j[k]|l<m>*n`$é中[/bold]"
 RESULTS = frame(

@@ -18,13 +18,13 @@ from made_rows import frame, row, rows
 
 from bench.schema import SCHEMA_VERSION
 from bench.store import Store, parquet
-from leaderboard.claims import load_claims
-from leaderboard.claims_verdicts import Record, measured
+from leaderboard.claims.claim import load_claims
+from leaderboard.claims.record import Record, measured
 from leaderboard.site import measured as measured_rows
 from leaderboard.site import published
 from leaderboard.site.model import Flag, Kind
 from leaderboard.site.page import PARTS, as_data, embedded, render
-from leaderboard.statistics import paired_t, smallest_significant
+from leaderboard.statistics.paired import paired_t, smallest_significant
 from tests.cli.runner import invoke, whole_app
 
 BOARD = ("slf-1", "Linf eps 8/255")

@@ -14,7 +14,7 @@ import pytest
 from made_pages import HOSTILE, made, page
 
 from bench.schema import Status
-from leaderboard.statistics import paired_t
+from leaderboard.statistics.paired import paired_t
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright: nox -s browser")
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 import pytest
 
-from leaderboard.statistics import (
+from leaderboard.statistics.paired import (
     compare_columns,
     holm,
     paired_t,

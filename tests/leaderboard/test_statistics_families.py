@@ -8,8 +8,8 @@ import pytest
 
 from bench.errors import BenchError
 from bench.registry import Registry
-from leaderboard.statistics import benjamini_hochberg, holm
-from leaderboard.statistics_families import adjust, load_family
+from leaderboard.statistics.families import adjust, load_family
+from leaderboard.statistics.paired import benjamini_hochberg, holm
 
 SOUND = """
 proposed = "ncp"

@@ -11,8 +11,8 @@ import pytest
 from scipy import stats
 from statsmodels.stats.weightstats import ttost_paired
 
-from leaderboard.statistics import benjamini_hochberg, paired_t, smallest_detectable
-from leaderboard.statistics_seeds import (
+from leaderboard.statistics.paired import benjamini_hochberg, paired_t, smallest_detectable
+from leaderboard.statistics.seeds import (
     effect_interval,
     equivalence,
     pairs_for_improvement,

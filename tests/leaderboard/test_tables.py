@@ -10,8 +10,8 @@ import pytest
 from made_rows import failed, frame, row, rows
 
 from leaderboard.layouts import Layout
-from leaderboard.model import Cell, Mark, Metric, State, Table
-from leaderboard.tables import build
+from leaderboard.tables.build import build
+from leaderboard.tables.model import Cell, Mark, Metric, State, Table
 
 WOBBLE = (0.4, -0.7, 0.1, 0.9, -0.3)
 OTHER_WOBBLE = (-0.5, 0.8, 0.6, -0.9, 0.2)

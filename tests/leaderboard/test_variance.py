@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from leaderboard.variance import Factor, Source, Split, mean_squares, split
+from leaderboard.noise.variance import Factor, Source, Split, mean_squares, split
 
 BY_HAND = np.array([[10.0, 12.0], [14.0, 20.0]])[:, :, None]
 """Two encoders, two heads. Means 14; of encoders 11 and 17, of heads 12 and 16; interactions +-1."""

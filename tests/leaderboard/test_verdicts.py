@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from leaderboard.verdicts import Ruling, judge, not_comparable, seeds_needed
+from leaderboard.claims.verdicts import Ruling, judge, not_comparable, seeds_needed
 
 WOBBLE = np.array([0.4, -0.7, 0.1, 0.5, -0.3])
 """Mean 0, sd .5."""

@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from bench.store import Store, read_rows
-from leaderboard.statistics import holm, paired_t
+from leaderboard.statistics.paired import holm, paired_t
 
 
 def against_control(rows: pd.DataFrame, control: str, methods: list[str]) -> None:

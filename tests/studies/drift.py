@@ -23,7 +23,8 @@ from xml.etree import ElementTree as xml
 ROOT = Path(__file__).parent.parent.parent
 PACKAGES = ("bench", "methods", "leaderboard", "results")
 COMMAND = (
-    "from bench.cli import main; from leaderboard.regress import regress; main.add('regress', regress); main.main()"
+    "from bench.cli import main; from leaderboard.regression.command import regress; "
+    "main.add('regress', regress); main.main()"
 )
 """`bench`, whatever the installed one declares."""
 SWEEP = """

@@ -16,7 +16,7 @@ import pandas as pd
 from scipy.stats import t
 
 from bench.store import read_rows
-from leaderboard.statistics import paired_t
+from leaderboard.statistics.paired import paired_t
 
 METRICS = ("sa", "ra_pgd20", "aa")
 

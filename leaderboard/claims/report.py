@@ -14,11 +14,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table as Grid
 from rich.text import Text
 
-from leaderboard.claims import MEANINGS, PER_CENT, Claim, Contradiction, about
-from leaderboard.claims_counterparts import Counterpart, Missing
-from leaderboard.claims_verdicts import Entry, Record
+from leaderboard.claims.claim import MEANINGS, PER_CENT, Claim, Contradiction, about
+from leaderboard.claims.counterparts import Counterpart, Missing
+from leaderboard.claims.record import Entry, Record
+from leaderboard.claims.verdicts import MARGIN, Ruling, Verdict
 from leaderboard.layouts import ClaimsFormat
-from leaderboard.verdicts import MARGIN, Ruling, Verdict
 
 HEADINGS = ("published", "by", "measured", "difference", "verdict", "margin")
 """The columns of a claim wherever it is shown."""

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from leaderboard.claims_verdicts import Entry
+from leaderboard.claims.record import Entry
 from leaderboard.rows import Setting
-from leaderboard.statistics import Column, Comparison
+from leaderboard.statistics.paired import Column, Comparison
 
 
 class Metric(StrEnum):

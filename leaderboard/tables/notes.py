@@ -11,9 +11,9 @@ import pandas as pd
 from bench.gates.verdicts import Verdict
 from bench.protocols.recipes import PROTOCOLS
 from bench.schema import Status
-from leaderboard.model import FAMILY, Key, Metric, measure_of
 from leaderboard.rows import SEEDS, Setting
-from leaderboard.statistics import ALPHA, POWER, Column, Comparison, smallest_detectable, smallest_significant
+from leaderboard.statistics.paired import ALPHA, POWER, Column, Comparison, smallest_detectable, smallest_significant
+from leaderboard.tables.model import FAMILY, Key, Metric, measure_of
 
 CONTEXT = (
     "harness_version",

@@ -15,11 +15,11 @@ from rich.measure import Measurement
 from rich.table import Table as Grid
 from rich.text import Text
 
-from leaderboard import claims_report
-from leaderboard.claims_verdicts import Entry
+from leaderboard.claims import report as claims_report
+from leaderboard.claims.record import Entry
 from leaderboard.layouts import Format
-from leaderboard.model import Cell, Claimed, Group, Key, Line, Mark, State, Table, measure_of
-from leaderboard.statistics import Comparison, smallest_detectable
+from leaderboard.statistics.paired import Comparison, smallest_detectable
+from leaderboard.tables.model import Cell, Claimed, Group, Key, Line, Mark, State, Table, measure_of
 
 BOLD = frozenset({Mark.BEST, Mark.TIED})
 TEST_HEADINGS = ("column", "best vs other", "n", "diff.", "95 % interval", "p", "p Holm", "detects")

@@ -14,7 +14,7 @@ from bench.errors import BenchError, unknown
 from leaderboard.layouts import Format, Layout
 
 if TYPE_CHECKING:
-    from leaderboard.model import Table
+    from leaderboard.tables.model import Table
 
 ChoiceT = TypeVar("ChoiceT", bound=StrEnum)
 
@@ -41,15 +41,15 @@ def table(
     form, arrangement = _one_of(Format, "format", format), _one_of(Layout, "layout", layout) if layout else None
     if fragment and form is not Format.LATEX:
         raise BenchError(f"--fragment is an option of LaTeX, not of {form}: add --format latex, or leave it out.")
-    from leaderboard import tables
-    from leaderboard.claims_verdicts import Record
+    from leaderboard.claims.record import Record
     from leaderboard.rows import Selection, load
+    from leaderboard.tables import build
 
     selection = Selection.parse(methods, datasets, protocols, schedule)
     options = {"--out": out, "--methods": methods, "--datasets": datasets, "--protocols": protocols}
     command = _command({**options, "--schedule": schedule, "--layout": arrangement, "--format": form})
     command, published = (f"{command} --claims", Record.shipped()) if claims else (command, None)
-    found = tables.build(load(out, selection), arrangement, selection.methods, command, published)
+    found = build.build(load(out, selection), arrangement, selection.methods, command, published)
     _print(found, form, fragment)
 
 
@@ -67,7 +67,7 @@ def _command(options: dict[str, object]) -> str:
 
 
 def _print(found: tuple[Table, ...], format: Format, fragment: bool) -> None:
-    from leaderboard import render
+    from leaderboard.tables import render
 
     if format is Format.TERMINAL:
         _print_terminal(found)
@@ -79,7 +79,7 @@ def _print(found: tuple[Table, ...], format: Format, fragment: bool) -> None:
 def _print_terminal(found: tuple[Table, ...]) -> None:
     from rich.console import Console
 
-    from leaderboard import render
+    from leaderboard.tables import render
 
     console = Console()
     if not console.is_terminal:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench.errors import BenchError, unknown
 from leaderboard.rows import METRICS
-from leaderboard.statistics import benjamini_hochberg, holm
+from leaderboard.statistics.paired import benjamini_hochberg, holm
 
 FAMILIES = "families.toml"
 SECTION = "family"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from bench.errors import BenchError, unknown
-from leaderboard.claims import Claim
-from leaderboard.claims_counterparts import Counterparts
-from leaderboard.claims_verdicts import Record
+from leaderboard.claims.claim import Claim
+from leaderboard.claims.counterparts import Counterparts
+from leaderboard.claims.record import Record
 
 FIELDS: Mapping[str, Callable[[Claim], str]] = {
     "paper": lambda claim: claim.paper,

@@ -15,8 +15,8 @@ from enum import StrEnum
 import numpy as np
 from scipy import stats
 
-from leaderboard.statistics import ALPHA, Interval
-from leaderboard.statistics_seeds import t_interval
+from leaderboard.statistics.paired import ALPHA, Interval
+from leaderboard.statistics.seeds import t_interval
 
 MARGIN = 1.0
 """Points within which a number counts as the same, unless the published ones spread more."""

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from bench.attacks.catalogue import ATTACKS
-from leaderboard import notes
-from leaderboard.claims_report import NOTHING_PUBLISHED, READING
-from leaderboard.claims_verdicts import Record
+from leaderboard.claims.record import Record
+from leaderboard.claims.report import NOTHING_PUBLISHED, READING
 from leaderboard.layouts import Layout
-from leaderboard.model import FAMILY, Cell, Claimed, Group, Key, Line, Mark, Metric, Provenance, State, Table
 from leaderboard.rows import Setting, attacks, believed, by_setting, current, failed_seeds, fingerprint, scores
-from leaderboard.statistics import Column, compare_columns
+from leaderboard.statistics.paired import Column, compare_columns
+from leaderboard.tables import notes
+from leaderboard.tables.model import FAMILY, Cell, Claimed, Group, Key, Line, Mark, Metric, Provenance, State, Table
 
 DATASET_NAMES: Mapping[str, str] = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "stl10": "STL-10"}
 

@@ -12,8 +12,8 @@ from typing import Any
 import pandas as pd
 
 from bench.schema import Status
-from leaderboard.claims import Claim, Contradiction, Form, Head, load_claims, load_contradictions
-from leaderboard.claims_counterparts import (
+from leaderboard.claims.claim import Claim, Contradiction, Form, Head, load_claims, load_contradictions
+from leaderboard.claims.counterparts import (
     COLUMNS,
     FAILED,
     Counterpart,
@@ -22,8 +22,8 @@ from leaderboard.claims_counterparts import (
     differences,
     load_counterparts,
 )
+from leaderboard.claims.verdicts import MARGIN, Ruling, Verdict, judge, not_comparable, not_measured
 from leaderboard.rows import IDENTITY, Setting, by_setting, current, scores
-from leaderboard.verdicts import MARGIN, Ruling, Verdict, judge, not_comparable, not_measured
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ import pandas as pd
 
 from bench.errors import BenchError
 from bench.store import Store
-from leaderboard import statistics as st
-from leaderboard import statistics_seeds as few
-from leaderboard.compare_pairs import Pair
+from leaderboard.comparison.pairs import Pair
 from leaderboard.rows import SEEDS, by_setting, current, scores
-from leaderboard.statistics_families import Adjusted, Family, Place, adjust
-from leaderboard.statistics_images import Bootstrap, McNemar, bootstrap, mcnemar
+from leaderboard.statistics import paired as st
+from leaderboard.statistics import seeds as few
+from leaderboard.statistics.families import Adjusted, Family, Place, adjust
+from leaderboard.statistics.images import Bootstrap, McNemar, bootstrap, mcnemar
 
 CLAIMED = ("sa", "aa")
 """Metrics of the family where none is declared; the others are secondary."""

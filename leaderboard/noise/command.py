@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from bench.plan import Cell, Seeds
-    from leaderboard.variance import Component, Split
+    from leaderboard.noise.variance import Component, Split
 
     Numbers = Mapping[Seeds, float | None]
     """The seeds of a cell, and its number; None where it failed."""
@@ -59,8 +59,8 @@ def report(cells: Sequence[Cell], rows: Mapping[str, Mapping[str, Any]]) -> Iter
         BenchError: if there are no numbers, or fewer than two encoders have all of theirs.
     """
     from bench.errors import BenchError
+    from leaderboard.noise.variance import split
     from leaderboard.rows import ACCURACIES
-    from leaderboard.variance import split
 
     found = {}
     for metric in ACCURACIES:
@@ -135,7 +135,7 @@ def _spread(component: Component) -> tuple[str, str]:
 
 def _in_words(metric: str, found: Split) -> str:
     """What a ± over head fits of one checkpoint would show of it."""
-    from leaderboard.variance import Source
+    from leaderboard.noise.variance import Source
 
     share = found.share(Source.REFIT)
     pretrain, heads, attacks = found.shape

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import special, stats
 
-from leaderboard.statistics import ALPHA, DRAWS, POWER, SAME, Interval, PairedTest, paired, smallest_detectable
+from leaderboard.statistics.paired import ALPHA, DRAWS, POWER, SAME, Interval, PairedTest, paired, smallest_detectable
 
 SMALLEST_RANKED = math.ceil(math.log2(2 / ALPHA))
 """Pairs from which an exact rank or sign test can reach p < .05 at all: its smallest p is 2 / 2^n, .0625 at n = 5."""

@@ -17,7 +17,7 @@ from bench.attacks.threats import Metric
 from bench.data.profiles import profile_of
 from bench.gates.verdicts import Verdict
 from bench.grammar import parse_spec
-from leaderboard.claims import PUBLISHED, Claim, Head
+from leaderboard.claims.claim import PUBLISHED, Claim, Head
 from leaderboard.rows import Setting
 
 ANY = "*"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from leaderboard.regression.measured import Measured
     from leaderboard.regression.reference import Reference
 
-SHIPPED = Path(__file__).parent.parent / "results" / "reference" / "quick.parquet"
+SHIPPED = Path(__file__).parents[2] / "results" / "reference" / "quick.parquet"
 ENOUGH_WORKERS = 2
 """Workers are processes of their own, and only those see another environment: bands are learnt in no fewer."""
 

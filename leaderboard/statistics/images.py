@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from leaderboard.statistics import ALPHA, DRAWS, Interval
+from leaderboard.statistics.paired import ALPHA, DRAWS, Interval
 
 _PARTS = 20  # In which a bootstrap is drawn, so that 10,000 draws of 10,000 images fit into memory.
 

@@ -12,7 +12,7 @@ import typer
 from leaderboard.layouts import CompareFormat
 
 if TYPE_CHECKING:
-    from leaderboard.compare import Options, Result
+    from leaderboard.comparison.compare import Options, Result
 
 _PIPE_WIDTH = 120  # Columns where there is no terminal whose width could be asked for.
 
@@ -34,11 +34,11 @@ def compare(
     """Compare two methods, cells, or protocols on the same encoders: by seed, by image, effects, equality, caveats."""
     from bench.errors import BenchError, unknown
     from bench.store import Store, read_rows
-    from leaderboard.compare import Options
-    from leaderboard.compare import compare as compared
-    from leaderboard.compare_pairs import find_pairs
+    from leaderboard.comparison.compare import Options
+    from leaderboard.comparison.compare import compare as compared
+    from leaderboard.comparison.pairs import find_pairs
     from leaderboard.rows import Selection
-    from leaderboard.statistics_families import load_family
+    from leaderboard.statistics.families import load_family
 
     if format not in set(CompareFormat):
         raise unknown("format", format, CompareFormat)
@@ -56,16 +56,16 @@ def _print(results: Sequence[Result], options: Options, format: CompareFormat) -
     from rich.padding import Padding
     from rich.text import Text
 
-    from leaderboard import compare_words
+    from leaderboard.comparison import words
 
     if format is CompareFormat.JSON:
-        sys.stdout.write(compare_words.as_data(results, options))
+        sys.stdout.write(words.as_data(results, options))
         return
     console = Console()
     console = console if console.is_terminal else Console(width=_PIPE_WIDTH)
     for result in results:
-        console.print(Text(compare_words.title(result.pair), style="bold"))
-        for heading, sentences in compare_words.paragraphs(result, options):
+        console.print(Text(words.title(result.pair), style="bold"))
+        for heading, sentences in words.paragraphs(result, options):
             console.print(Text(f"\n{heading}", style="bold"))
             for sentence in sentences:
                 console.print(Padding(Text(sentence), (0, 0, 0, 2), expand=False))

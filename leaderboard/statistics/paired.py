@@ -2,7 +2,7 @@
 
 The unit is the pre-training seed. Seed s fixes data order, draws, head and attack of every method, so methods are
 compared on the seeds they share, by differences within a seed. scipy and statsmodels do the tests. Beside it stand
-`leaderboard.statistics_seeds` (effects, power, equality, exact tests) and `leaderboard.statistics_images`.
+`leaderboard.statistics.seeds` (effects, power, equality, exact tests) and `leaderboard.statistics.images`.
 """
 
 from __future__ import annotations

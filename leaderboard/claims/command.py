@@ -12,7 +12,7 @@ import typer
 from leaderboard.layouts import ClaimsFormat
 
 if TYPE_CHECKING:
-    from leaderboard.claims_verdicts import Entry, Measured, Record
+    from leaderboard.claims.record import Entry, Measured, Record
 
 DEFAULT = Path("runs")
 _PIPE_WIDTH = 240  # Columns where there is no terminal whose width could be asked for.
@@ -34,8 +34,8 @@ def claims(
 ) -> None:
     """List published numbers with their sources: published, measured, difference, verdict."""
     from bench.errors import unknown
-    from leaderboard.claims_selection import select
-    from leaderboard.claims_verdicts import Record
+    from leaderboard.claims.record import Record
+    from leaderboard.claims.selection import select
 
     if format not in set(ClaimsFormat):
         raise unknown("format", format, ClaimsFormat)
@@ -49,7 +49,7 @@ def claims(
 def _measured(out: Path | None) -> tuple[Measured, ...]:
     """The rows of a store; none where the default one is not there."""
     from bench.store import read_rows
-    from leaderboard.claims_verdicts import measured
+    from leaderboard.claims.record import measured
 
     if out is None and not (DEFAULT / "rows").is_dir():
         return ()
@@ -59,7 +59,7 @@ def _measured(out: Path | None) -> tuple[Measured, ...]:
 def _print(record: Record, entries: Sequence[Entry], format: ClaimsFormat) -> None:
     from rich.console import Console
 
-    from leaderboard import claims_report
+    from leaderboard.claims import report as claims_report
 
     if format is ClaimsFormat.TERMINAL:
         console = Console()

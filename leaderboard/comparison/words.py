@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from leaderboard.compare import BySeed, MetricResult, Options, Result
-from leaderboard.compare_pairs import Pair
-from leaderboard.model import measure_of
-from leaderboard.notes import of_method
+from leaderboard.comparison.compare import BySeed, MetricResult, Options, Result
+from leaderboard.comparison.pairs import Pair
 from leaderboard.rows import SEEDS, failed_seeds
-from leaderboard.statistics import ALPHA, PairedTest
-from leaderboard.statistics_images import McNemar
-from leaderboard.statistics_seeds import SMALLEST_RANKED, WORTHWHILE, Improvement, pairs_for_improvement
+from leaderboard.statistics.images import McNemar
+from leaderboard.statistics.paired import ALPHA, PairedTest
+from leaderboard.statistics.seeds import SMALLEST_RANKED, WORTHWHILE, Improvement, pairs_for_improvement
+from leaderboard.tables.model import measure_of
+from leaderboard.tables.notes import of_method
 
 RANKED_BESIDE = 8
 """Pairs from which an exact rank test is worth reading beside t."""

@@ -1,0 +1,1 @@
+"""Published numbers as data, which rows answer them, and the statistical verdict on each: `bench claims`."""

@@ -1,0 +1,1 @@
+"""Two methods, cells or protocols compared in words: `bench compare`."""

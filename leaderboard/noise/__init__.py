@@ -1,0 +1,1 @@
+"""How much of a number's variance comes from which seeds: `bench noise`."""
