@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -85,6 +86,11 @@ class Subject:
     def clean(self) -> Tensor:
         """The logits of the test images as they are, [N, C]."""
         return torch.cat([self.logits(self.x[index]) for index in self.batches()])
+
+    @cached_property
+    def exact(self) -> Classifier:
+        """A copy of the classifier in float64."""
+        return copy.deepcopy(self.classifier).double()
 
     @property
     def rounding(self) -> float:
@@ -181,10 +187,10 @@ def listed(flags: Tensor, shown: int = 8) -> str:
     return f"images {', '.join(map(str, positions[:shown]))}{more}" if positions else ""
 
 
-def input_gradient(subject: Subject, loss: Loss, x: Tensor, y: Tensor) -> Tensor:
+def input_gradient(classifier: Classifier, loss: Loss, x: Tensor, y: Tensor) -> Tensor:
     """The gradient of a loss with respect to images [B, 3, H, W]; zero where the classifier does not pass one on."""
     try:
-        return gradient(lambda image: loss(subject.classifier(image), y), x)
+        return gradient(lambda image: loss(classifier(image), y), x)
     except RuntimeError as error:
         if "does not require grad" not in str(error) and "not have been used" not in str(error):
             raise
