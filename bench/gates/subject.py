@@ -25,6 +25,8 @@ BATCH = 500
 """Images that pass through at once."""
 IMAGES = 2
 """Images that may differ by chance alone, whatever the standard error says."""
+ERRORS = 3
+"""Standard errors that chance explains where images are not paired."""
 
 
 @dataclass(frozen=True)
@@ -178,6 +180,11 @@ def share(flags: Tensor, detail: str = "") -> Reading:
 def percent(flags: Tensor) -> float:
     """The share of images that are flagged, 0 to 100."""
     return 100 * int(flags.sum()) / len(flags)
+
+
+def standard_error(*samples: tuple[float, int]) -> float:
+    """Of a share of images, or of the difference of two such shares, 0 to 1: each a share and of how many images."""
+    return math.sqrt(sum(share * (1 - share) / count for share, count in samples))
 
 
 def listed(flags: Tensor, shown: int = 8) -> str:
