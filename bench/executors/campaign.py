@@ -197,7 +197,9 @@ def shuffled_labels(campaign: Campaign) -> Reading:
     # A head that learnt nothing may still say the largest class every time.
     chance = 100 * float(data.test.labels.bincount().max()) / len(data.test)
     error = 100 * standard_error((chance / 100, len(data.test)))
-    return Reading(accuracy - chance, ERRORS * error, f"{row['label']}: accuracy {accuracy:.1f} %, chance {chance:.1f} %")
+    return Reading(
+        accuracy - chance, ERRORS * error, f"{row['label']}: accuracy {accuracy:.1f} %, chance {chance:.1f} %"
+    )
 
 
 def sealed_test_images(campaign: Campaign) -> Reading:
