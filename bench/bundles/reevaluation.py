@@ -14,11 +14,11 @@ from bench.attacks.evaluate import AttackContext, pgd, pgd_start, right
 from bench.attacks.rounds import Target
 from bench.attacks.threats import AttackKind, AttackSpec
 from bench.bundles.bundle import Bundle
+from bench.cells import data_of, outcome_keys
 from bench.contract import LabelledImages
 from bench.data import loading
 from bench.data.views import pixels_of
 from bench.errors import BenchError
-from bench.executors.audits import data_of, outcome_keys
 from bench.executors.work import Site
 from bench.gates.subject import Outcome, Subject, listed
 from bench.gates.table import GATES, Need, verdicts

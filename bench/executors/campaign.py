@@ -13,11 +13,11 @@ from torch import Tensor
 
 from bench.attacks.classifier import Classifier
 from bench.attacks.evaluate import AttackContext
+from bench.cells import data_of, method_of
 from bench.contract import Encoder, Report
 from bench.data import loading
 from bench.data.sources import DataSet
 from bench.errors import BenchError
-from bench.executors.audits import data_of
 from bench.executors.work import load_encoder, load_head
 from bench.gates.subject import ERRORS, Subject, percent, standard_error
 from bench.gates.table import cheap, verdicts
@@ -30,7 +30,6 @@ from bench.registry import Registry
 from bench.schema import Status
 from bench.stages.head import head
 from bench.store import Store
-from bench.surrogates import method_of_row
 
 UNDEFENDED = ("simclr", "moco", "standard")
 """Methods that attack nothing while they train."""
@@ -84,7 +83,7 @@ class Campaign:
 
     def encoder(self, row: Row) -> Encoder:
         """A row's encoder."""
-        return load_encoder(self.store, row["pretrain_key"], method_of_row(row), self.device)
+        return load_encoder(self.store, row["pretrain_key"], method_of(row), self.device)
 
 
 @dataclass(frozen=True)
@@ -234,7 +233,7 @@ def identical_seeds(campaign: Campaign) -> Reading:
 def method_trains(row: Row) -> bool:
     """Whether a row's method trains; one that reads weights has the same ones for every seed."""
     try:
-        return Registry.discover().find(method_of_row(row).text).load().trains
+        return Registry.discover().find(method_of(row).text).load().trains
     except BenchError:  # It is not installed any more.
         return True
 
