@@ -138,9 +138,10 @@ def _history(store: Store, key: str) -> Iterator[RenderableType]:
     """Each number of a pre-training over its epochs: first, last, and a line between."""
     from bench.errors import BenchError
     from bench.history import series
+    from bench.store import HISTORY
 
     try:
-        curves = series(json.loads(store.read(key, "history.json")))
+        curves = series(json.loads(store.read(key, HISTORY)))
     except (BenchError, ValueError):
         return
     table = borderless("history", "epochs", "first", "last", "")

@@ -25,7 +25,7 @@ from bench.errors import StageError
 from bench.execution import Execution, Precision
 from bench.executors.checkpoints import Keeper
 from bench.executors.events import StageState
-from bench.executors.product import HISTORY, Product, bits_of, sound, stored
+from bench.executors.product import Product, bits_of, sound, stored
 from bench.executors.reporter import Reporter
 from bench.executors.stop import Stop
 from bench.executors.tensorboard import event_log, log_folder
@@ -43,7 +43,7 @@ from bench.stages.attack import attack
 from bench.stages.audit import Scored, audit, numbers
 from bench.stages.head import head
 from bench.stages.pretrain import pretrain
-from bench.store import CORRECT, Store
+from bench.store import CORRECT, HISTORY, Store
 
 ENCODER_PREFIX = "encoder."
 """Marks the tensors of a head's product that replace those of its encoder."""
