@@ -37,7 +37,7 @@ def data_of(row: Row) -> DataRef:
     return DataRef(row["dataset"], Limit(row["limit_train"], row["limit_test"]).text or None)
 
 
-def method_of(row: Row) -> MethodRef:
+def method_of_row(row: Row) -> MethodRef:
     """Its method. Rows know no paths, and a stored encoder needs the files of its settings no more."""
     files = dict.fromkeys(files_of(row), "(not kept)")
     return MethodRef(called(row), row["method"], json.loads(row["config"]), row["dataset_like"], files)

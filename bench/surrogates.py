@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bench.cells import check_ended_well, check_kept, data_of, find_cell, method_of, name_of
+from bench.cells import check_ended_well, check_kept, data_of, find_cell, method_of_row, name_of
 from bench.errors import BenchError
 from bench.plan import MethodRef, Stage, StageKind, Task
 from bench.store import Store
@@ -47,7 +47,7 @@ def surrogate(store: Store, text: str, dataset: str, seed: int) -> Surrogate:
             f"the attack on cell '{name_of(row)}' cannot be transferred to '{dataset}': its classes are those of "
             f"'{row['dataset']}'. Name a cell with the same data."
         )
-    stages = {stage.key: stage for stage in _stages(store, row["head_key"], row, method_of(row))}
+    stages = {stage.key: stage for stage in _stages(store, row["head_key"], row, method_of_row(row))}
     return Surrogate(row["pretrain_key"], row["head_key"], tuple(stages.values()))
 
 

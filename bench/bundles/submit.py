@@ -12,7 +12,7 @@ from typing import Any
 from bench import __version__
 from bench.bundles import container
 from bench.bundles.container import CONFIG, ENVIRONMENT, GATES, NETWORK, PROTOCOL, ROW, STAGES, sha256
-from bench.cells import check_ended_well, check_kept, method_of, name_of
+from bench.cells import check_ended_well, check_kept, method_of_row, name_of
 from bench.errors import BenchError
 from bench.executors.product import FILES, sound
 from bench.executors.work import load_encoder
@@ -115,7 +115,7 @@ def facts_of(row: Row) -> dict[str, dict[str, Any]]:
 
 def _network(store: Store, row: Row) -> dict[str, Any]:
     """What the encoder is built from, so that no method's code is needed to score it again."""
-    encoder = load_encoder(store, row["pretrain_key"], method_of(row), "cpu")
+    encoder = load_encoder(store, row["pretrain_key"], method_of_row(row), "cpu")
     if not isinstance(encoder, ResNetEncoder):
         raise BenchError(
             f"cell '{name_of(row)}' has an encoder of its own kind ({type(encoder).__name__}), which nobody can score "

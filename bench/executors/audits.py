@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import __version__
-from bench.cells import check_ended_well, check_kept, data_of, method_of, name_of, outcome_keys
+from bench.cells import check_ended_well, check_kept, data_of, method_of_row, name_of, outcome_keys
 from bench.data.loading import data_facts
 from bench.errors import BenchError, Interrupted, StoreError
 from bench.executors.attempt import attempt
@@ -106,7 +106,7 @@ class Auditor:
     # The stage of a gate.
 
     def _job(self, gate: str) -> Job:
-        row, method = self.row, method_of(self.row)
+        row, method = self.row, method_of_row(self.row)
         protocol = protocol_of(row["protocol"])
         surrogates = self._surrogates() if GATES[gate].needs is Need.SURROGATES else {}
         recipe = {
@@ -130,7 +130,7 @@ class Auditor:
             alike = all(row[name] == self.row[name] for name in same) and row["label"] == method
             own = row["pretrain_key"] == self.row["pretrain_key"]
             if alike and not own and row["status"] == Status.OK and row["protocol"] == SURROGATE_PROTOCOL:
-                return Surrogate(method_of(row), row["pretrain_key"], row["head_key"])
+                return Surrogate(method_of_row(row), row["pretrain_key"], row["head_key"])
         return None
 
     def _trained(self, method: str) -> Surrogate:

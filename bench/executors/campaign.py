@@ -13,7 +13,7 @@ from torch import Tensor
 
 from bench.attacks.classifier import Classifier
 from bench.attacks.evaluate import AttackContext
-from bench.cells import data_of, method_of
+from bench.cells import data_of, method_of_row
 from bench.contract import Encoder, Report
 from bench.data import loading
 from bench.data.sources import DataSet
@@ -83,7 +83,7 @@ class Campaign:
 
     def encoder(self, row: Row) -> Encoder:
         """A row's encoder."""
-        return load_encoder(self.store, row["pretrain_key"], method_of(row), self.device)
+        return load_encoder(self.store, row["pretrain_key"], method_of_row(row), self.device)
 
 
 @dataclass(frozen=True)
@@ -233,7 +233,7 @@ def identical_seeds(campaign: Campaign) -> Reading:
 def method_trains(row: Row) -> bool:
     """Whether a row's method trains; one that reads weights has the same ones for every seed."""
     try:
-        return Registry.discover().find(method_of(row).text).load().trains
+        return Registry.discover().find(method_of_row(row).text).load().trains
     except BenchError:  # It is not installed any more.
         return True
 

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from bench import __version__
-from bench.cells import check_ended_well, check_kept, method_of, name_of
+from bench.cells import check_ended_well, check_kept, method_of_row, name_of
 from bench.errors import BenchError
 from bench.executors.work import load_encoder, load_head
 from bench.models.encoder import ResNetEncoder
@@ -53,7 +53,7 @@ def load_cell(store: Store, row: Row) -> Trained:
     """
     check_ended_well(row, "export")
     check_kept(store, row, (row["pretrain_key"], row["head_key"]))
-    encoder = load_encoder(store, row["pretrain_key"], method_of(row), "cpu")
+    encoder = load_encoder(store, row["pretrain_key"], method_of_row(row), "cpu")
     if not isinstance(encoder, ResNetEncoder):
         raise BenchError(
             f"cell '{name_of(row)}' has an encoder of its own kind ({type(encoder).__name__}), and only residual "
