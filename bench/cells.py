@@ -104,6 +104,16 @@ def find_cell(rows: Mapping[str, Row], text: str) -> str:
     raise _ambiguous(rows, text, found) if found else _missing(rows, text)
 
 
+def find_row(store: Store, text: str) -> Row:
+    """The newest row of the cell that `text` means.
+
+    Raises:
+        BenchError: as `find_cell`.
+    """
+    rows = store.latest_rows()
+    return rows[find_cell(rows, text)]
+
+
 def _ambiguous(rows: Mapping[str, Row], text: str, keys: list[str]) -> BenchError:
     return BenchError(f"'{text}' means {len(keys)} cells: {_listed(rows, keys)}. Name one of them, or its key.")
 

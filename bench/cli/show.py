@@ -47,16 +47,14 @@ def show(
     """Show a finished cell: settings, stages with keys, time and memory, training history, attacks, files, remarks."""
     from rich.console import Console
 
-    from bench.cells import find_cell, name_of
+    from bench.cells import find_row, name_of
     from bench.garbage import graph_of, needed, stages_of
     from bench.store import Store
 
     store, console = Store.existing(out), Console()
-    rows = store.latest_rows()
-    key = find_cell(rows, cell)
-    row = rows[key]
+    row = find_row(store, cell)
     others = needed([row], (), graph_of(store)) - set(stages_of(row))
-    console.print(f"[bold]{_plain(name_of(row))}[/]  cell {key}\n", highlight=False)
+    console.print(f"[bold]{_plain(name_of(row))}[/]  cell {row['cell']}\n", highlight=False)
     console.print(_pairs({name: row[name] for name in IDENTITY if row.get(name) is not None}), highlight=False)
     _section(console, "Settings", _pairs(json.loads(row["config"])))
     contexts: list[str] = []
