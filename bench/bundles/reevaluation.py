@@ -26,7 +26,7 @@ from bench.gates.verdicts import Result
 from bench.keys import changed
 from bench.plan import DataRef
 from bench.protocols.recipes import protocol_of
-from bench.provenance import context
+from bench.provenance import context, where
 from bench.randomness import Randomness
 
 SLICE = 512
@@ -205,9 +205,8 @@ def _held(spec: AttackSpec, before: Tensor, now: Tensor, contexts: _Contexts, *,
     exact = whole and contexts.deterministic and not contexts.moved
     share = CLEAN_SHARE if spec.kind is AttackKind.CLEAN else PGD_SHARE
     allowed = 0 if exact else max(BY_CHANCE, int(share * count))
-    where = f"in another context ({'; '.join(contexts.moved)})" if contexts.moved else "in the same context"
     told = f"{100 * float(now.float().mean()):.2f} % of {count} images now, {100 * float(before.float().mean()):.2f} % "
-    told += f"in the bundle; {int(differing.sum())} differ, {allowed} may, {where}"
+    told += f"in the bundle; {int(differing.sum())} differ, {allowed} may, {where(contexts.moved)}"
     if differing.any():
         told += f" ({listed(differing)} of the slice)"
     return Rescored(spec.name, count, int(differing.sum()), allowed, told)

@@ -142,9 +142,7 @@ def _history(store: Store, key: str) -> Iterator[RenderableType]:
         curves = series(json.loads(store.read(key, HISTORY)))
     except (BenchError, ValueError):
         return
-    table = borderless("history", "epochs", "first", "last", "")
-    for column in table.columns[1:4]:
-        column.justify = "right"
+    table = borderless("history", "epochs", "first", "last", "", numbers=slice(1, 4))
     for name, values in curves.items():
         table.add_row(_plain(name), str(len(values)), f"{values[0]:.4g}", f"{values[-1]:.4g}", sparkline(values))
     if curves:
@@ -168,9 +166,7 @@ def sparkline(values: Sequence[float], width: int = WIDTH) -> str:
 
 
 def _attacks(row: Row, store: Store) -> RenderableType:
-    table = borderless("attack", "metric", "right", "of", "accuracy")
-    for column in table.columns[2:]:
-        column.justify = "right"
+    table = borderless("attack", "metric", "right", "of", "accuracy", numbers=slice(2, None))
     for name, key in json.loads(row["outcomes"]).items():
         if store.has(key):
             result = store.record(key)["result"]
