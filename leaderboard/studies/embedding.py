@@ -79,7 +79,7 @@ def embedding(
     data_dir: Path,
     settings: EmbeddingSettings = EmbeddingSettings(),
     *,
-    device: str = "cpu",
+    device: str = "auto",
     say: Say = to_stderr,
 ) -> Embedding:
     """The features of a finished cell's encoder, on the route that was judged.
@@ -90,7 +90,7 @@ def embedding(
         store, row: the cell.
         data_dir: where downloaded data sets lie.
         settings: how many images, how shown.
-        device: where features are computed.
+        device: where features are computed; `auto` is a GPU where there is one.
         say: told how long it takes, where that is over a minute.
 
     Raises:

@@ -16,9 +16,7 @@ from bench.errors import BenchError
 from bench.randomness import Randomness
 from leaderboard.studies.pursuit import (
     PERTURBED,
-    Effect,
     Perturbation,
-    Pursuit,
     PursuitSettings,
     clustered,
     effects_on,
@@ -180,10 +178,3 @@ class TestPursuit:
 
         assert found.clustering == NCP.QUICK["digits"]
         assert (found.attack.eps, found.attack.steps, found.attack.step_size) == (0.15, 5, pytest.approx(0.0375))
-
-    @pytest.mark.parametrize(("noise", "ratios"), [(Effect(2.0, 4.0), (25.0, 20.0)), (Effect(-0.1, 0.0), (None, None))])
-    def test_ratios_are_to_uniform_noise(self, noise: Effect, ratios: tuple[float | None, float | None]) -> None:
-        effects = {kind: Effect(50.0, 80.0) for kind in Perturbation} | {Perturbation.NOISE: noise}
-        found = Pursuit("c", "digits", 0, 2, {2: 0.5}, EPS, 10, effects)
-
-        assert (found.decrease_ratio, found.success_ratio) == ratios
