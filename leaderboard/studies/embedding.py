@@ -124,7 +124,8 @@ def chosen(images: LabelledImages, count: int, purpose: str) -> LabelledImages:
 def unit(features: Floats) -> Floats:
     """Rows of length 1: Euclidean distance then ranks as the cosine does, which contrastive features are trained by."""
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    return np.divide(features, lengths, out=np.zeros_like(features), where=lengths > 0)
+    scaled: Floats = np.divide(features, lengths, out=np.zeros_like(features), where=lengths > 0)
+    return scaled
 
 
 def plane(features: Floats, settings: EmbeddingSettings) -> tuple[Floats, float]:
