@@ -36,7 +36,7 @@ def _handles(figure: Figure) -> Iterator[tuple[str, Line2D]]:
     for panel in figure.flat:
         for series in panel.series:
             if series.label and series.role is not Role.CLASS:
-                line = DASHES[dash(series.protocol)] if series.joined else "none"
+                line = DASHES[dash(series.protocol)] if series.joined or series.role is Role.FRONT else "none"
                 yield series.label, Line2D([], [], linestyle=line, linewidth=1.1, **_mark(series))
     for panel in figure.flat:
         for guide in panel.guides:
@@ -56,6 +56,7 @@ _MARKS: Mapping[Role, Mapping[str, Any]] = {
     Role.SEED: {"markersize": 1.8, "markeredgewidth": 0, "marker": "o", "alpha": 0.5},
     Role.CHOSEN: {"markersize": 7.5, "markeredgewidth": 0.5, "marker": "*", "markeredgecolor": "white"},
     Role.PUBLISHED: {"markersize": 5.5, "markeredgewidth": 0.9, "marker": "d", "markerfacecolor": "white"},
+    Role.LINE: {"marker": ""},
     Role.FRONT: {"color": GREY, "marker": ""},
 }
 
@@ -92,6 +93,7 @@ _DRAWN: Mapping[Role, Callable[[Series, Axes], None]] = {
     Role.CHOSEN: _draw_marks,
     Role.PUBLISHED: _draw_marks,
     Role.SEED: _draw_seed,
+    Role.LINE: _draw_marks,
     Role.FRONT: _draw_front,
     Role.CLASS: lambda series, axes: None,
 }

@@ -73,7 +73,9 @@ def _draw_panels(canvas: Canvas, figure: Figure, heights: Sequence[float]) -> li
             draw_series(panel, axes)
             set_axis(panel, Along.X, column if figure.share_x else [panel], axes)
             set_axis(panel, Along.Y, row if figure.share_y else [panel], axes)
-            _write_titles(panel, axes, below=figure.share_x and panel is not column[-1], beside=figure.share_y and j > 0)
+            _write_titles(
+                panel, axes, below=figure.share_x and panel is not column[-1], beside=figure.share_y and j > 0
+            )
             placed.append((panel, axes))
     return placed
 

@@ -22,6 +22,8 @@ class Role(StrEnum):
     """What a method chose for itself."""
     PUBLISHED = "published"
     """A number of the literature."""
+    LINE = "line"
+    """The course of means over so many values that marks would hide it."""
     FRONT = "front"
     """The steps that join what nothing else is better than."""
     CLASS = "class"
