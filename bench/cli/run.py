@@ -12,6 +12,8 @@ from bench.cli.failures import ExitCode
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from rich.console import Console
+
     from bench.executors import Summary
     from bench.plan import Plan
     from bench.sweep import Sweep
@@ -32,8 +34,8 @@ def run(
     return ExitCode.OK if summary.ok else ExitCode.FAILED
 
 
-def carry_out(sweep: Sweep, *others: Sweep) -> tuple[Plan, Summary]:
-    """Plan a sweep, carry out what its store does not hold, and show how that goes.
+def carry_out(sweep: Sweep, *others: Sweep, console: Console | None = None) -> tuple[Plan, Summary]:
+    """Plan a sweep, carry out what its store does not hold, and show how that goes, by default on stdout.
 
     Cells of `others` join it; where and with how many workers, the first one says for all.
     """
@@ -45,7 +47,7 @@ def carry_out(sweep: Sweep, *others: Sweep) -> tuple[Plan, Summary]:
     from bench.planning import plan_of
     from bench.store import Store
 
-    console = Console()
+    console = console or Console()
     store = Store.open(sweep.out)
     with warmed_up(sweep) as server:
         with console.status("planning: reading data and methods"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -19,6 +18,9 @@ from bench.store import Store, read_rows
 from bench.sweep import Sweep
 from leaderboard.reproduction.exhibits import Evidence, Exhibit
 from leaderboard.rows import SEEDS, Setting, current
+
+NUMBERS = ("datasets", "seeds", "schedule", "epochs", "limit", "out")
+"""Options that decide which cells are shown."""
 
 
 class Asked(NamedTuple):
@@ -96,7 +98,3 @@ def command_of(name: str, flags: Mapping[str, Any]) -> str:
     """The command line that shows the exhibits again, from options of `Sweep`; what moves no number is left out."""
     given = [(f"--{key.replace('_', '-')}", str(value)) for key, value in flags.items() if key in NUMBERS]
     return shlex.join(["bench", "reproduce", name, *(word for option in given for word in option)])
-
-
-NUMBERS = ("datasets", "seeds", "schedule", "epochs", "limit", "out")
-"""Options that decide which cells are shown."""

@@ -78,16 +78,19 @@ class Exhibit:
         """The file that says what to run, as `bench run` takes it."""
         return SWEEPS / f"{self.name}.toml"
 
+    def can(self, flags: Mapping[str, Any]) -> bool:
+        """Whether there is such a form of it."""
+        return not self.not_quick or flags.get("schedule", Schedule.QUICK) != Schedule.QUICK
+
     def sweeps(self, flags: Mapping[str, Any]) -> tuple[Sweep, ...]:
         """What to run; `flags` are options of `Sweep` that go before those of the file.
 
         Raises:
             BenchError: for a wrong option, or a schedule that the exhibit does not have.
         """
-        found = Sweep.all_from_toml(self.file, **flags)
-        if self.not_quick and any(sweep.schedule is Schedule.QUICK for sweep in found):
+        if not self.can(flags):
             raise BenchError(f"'{self.name}' cannot be had with the schedule 'quick': {self.not_quick}.")
-        return found
+        return Sweep.all_from_toml(self.file, **flags)
 
 
 @dataclass(frozen=True)
