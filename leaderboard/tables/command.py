@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -12,6 +11,7 @@ import typer
 
 from bench.errors import BenchError, unknown
 from leaderboard.layouts import Format, Layout
+from leaderboard.spelling import command_line
 
 if TYPE_CHECKING:
     from leaderboard.tables.model import Table
@@ -62,8 +62,7 @@ def _one_of(choices: type[ChoiceT], kind: str, name: str) -> ChoiceT:
 def _command(options: dict[str, object]) -> str:
     """The command line that prints the same again; options at their default are left out."""
     default = {"--out": Path("runs"), "--format": Format.TERMINAL}
-    given = [(name, str(value)) for name, value in options.items() if value is not None and value != default.get(name)]
-    return shlex.join(["bench", "table", *(word for option in given for word in option)])
+    return command_line("table", {name: value for name, value in options.items() if value != default.get(name)})
 
 
 def _print(found: tuple[Table, ...], format: Format, fragment: bool) -> None:
