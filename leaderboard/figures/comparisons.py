@@ -54,7 +54,7 @@ def _row(
             title=material.place_title(*place) if metric == metrics[0] else "",
             x=Axis(f"{measure_of(metric).heading} {unit}"),
             y=lines_of(names),
-            series=tuple(differences([one for one in here if one.metric == metric], names, bool(control))),
+            series=tuple(differences([one for one in here if one.metric == metric], names, bool(control), len(found))),
             guides=(Guide(0.0, Along.X),),
         )
         for metric in metrics

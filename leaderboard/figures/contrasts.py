@@ -120,15 +120,26 @@ def lines_of(names: Sequence[str]) -> Axis:
     return Axis("", Scale.CATEGORIES, tuple(names))
 
 
-def differences(found: Sequence[Contrast], names: Sequence[str], subjects: bool) -> Iterator[Series]:
+def role_of(one: Contrast) -> Role:
+    """Filled where the adjusted test tells the two apart."""
+    return Role.MEAN if one.tells_apart else Role.OPEN
+
+
+def verdict(one: Contrast, family: int) -> str:
+    """What a filled or an open mark means, for the legend."""
+    return f"told apart (p < {ALPHA:g} after Holm over {family} tests)" if one.tells_apart else "not told apart"
+
+
+def differences(found: Sequence[Contrast], names: Sequence[str], subjects: bool, family: int) -> Iterator[Series]:
     """Mean differences with intervals, filled where Holm tells them apart.
 
     Args:
         found: of one panel.
         names: the lines of the plot: names of pairs, or labels.
         subjects: whether lines are labels, and have the colours of their methods.
+        family: how many tests were adjusted together.
     """
     for one in found:
-        role = Role.MEAN if one.tells_apart else Role.OPEN
         y = float(names.index(one.a if subjects else one.name))
-        yield Series("", one.a if subjects else "", (one.difference(y),), role, intervals=Along.X)
+        subject = one.a if subjects else ""
+        yield Series(verdict(one, family), subject, (one.difference(y),), role_of(one), intervals=Along.X)

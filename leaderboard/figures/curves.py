@@ -21,6 +21,7 @@ TITLES: Mapping[str, str] = {
     f"{SIGNS}/{Sign.ATTACK_SUCCESS}": "attacks that succeed (share)",
     f"{SIGNS}/{Sign.ATTACK_GAIN}": "gain of the attacks",
 }
+_MOST: Mapping[str, float] = {f"{SIGNS}/{name}": 1.0 for name in (Sign.ALIGNMENT, Sign.ATTACK_SUCCESS)}
 _BESIDE = 3  # Panels in a row.
 _READING = (
     "Thick lines are means over pre-training seeds, thin ones single seeds. Losses of different methods are different "
@@ -52,9 +53,9 @@ def build(material: Material, quantities: Sequence[str] = ()) -> Figure:
     if not names:
         raise nothing_to_draw("no pre-training here has a history", "run its cells again, or name others")
     panels = [
-        Panel("", Axis("epoch"), Axis(TITLES.get(name, name)), tuple(_series(found, name)))
+        Panel("", Axis("epoch"), Axis(TITLES.get(name, name), high=_MOST.get(name)), tuple(_series(found, name)))
         for name in names
-    ]  # fmt: skip
+    ]
     beside = len(panels) if len(panels) <= _BESIDE else -(-len(panels) // -(-len(panels) // _BESIDE))
     return Figure(
         name="curves",

@@ -16,6 +16,7 @@ from leaderboard.figures.places import place_texts
 from leaderboard.figures.scales import set_axis
 
 _ROW = 1.75  # Height of a row of panels, inches.
+_ROW_WITH_TEXTS = 2.6
 _CATEGORY = 0.155  # Of a line of a dot plot.
 _AROUND = 0.55  # What a dot plot's axis and title take.
 _LEGEND_LINE = 0.14
@@ -53,7 +54,10 @@ def _height(row: Sequence[Panel], figure: Figure) -> float:
     scale = row[0].y.scale
     if scale is Scale.CATEGORIES:
         return _AROUND + _CATEGORY * max(len(panel.y.categories) for panel in row)
-    return _width(figure) / figure.columns + 0.15 if scale is Scale.NONE else _ROW
+    if scale is Scale.NONE:
+        return _width(figure) / figure.columns + 0.15
+    written = any(point.text for panel in row for series in panel.series for point in series.points)
+    return _ROW_WITH_TEXTS if written else _ROW
 
 
 def _legend_columns(texts: Iterable[str], width: float) -> int:
@@ -71,18 +75,12 @@ def _draw_panels(canvas: Canvas, figure: Figure, heights: Sequence[float]) -> li
             axes = canvas.add_subplot(grid[i, j])
             column = [other[j] for other in figure.panels if j < len(other)]
             draw_series(panel, axes)
-            set_axis(panel, Along.X, column if figure.share_x else [panel], axes)
+            set_axis(panel, Along.X, column if j in figure.share_x else [panel], axes)
             set_axis(panel, Along.Y, row if figure.share_y else [panel], axes)
-            _write_titles(
-                panel, axes, below=figure.share_x and panel is not column[-1], beside=figure.share_y and j > 0
-            )
+            axes.set_title(panel.title, loc="left", pad=4)
+            below, beside = column[i + 1 :], figure.share_y and j > 0
+            axes.set_xlabel("" if below and below[0].x.title == panel.x.title else panel.x.title)
+            axes.set_ylabel("" if beside else panel.y.title)
+            axes.tick_params(labelbottom=not (below and j in figure.share_x), labelleft=not beside)
             placed.append((panel, axes))
     return placed
-
-
-def _write_titles(panel: Panel, axes: Axes, *, below: bool, beside: bool) -> None:
-    """The panel's title, and those of its axes unless a panel below or beside it has them."""
-    axes.set_title(panel.title, loc="left", pad=4)
-    axes.set_xlabel("" if below else panel.x.title)
-    axes.set_ylabel("" if beside else panel.y.title)
-    axes.tick_params(labelbottom=not below, labelleft=not beside)

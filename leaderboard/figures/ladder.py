@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-from bench.grammar import parse_spec
 from leaderboard.figures.material import (
     READING,
     Material,
@@ -79,7 +78,7 @@ def _panel(material: Material, dataset: str, metric: str, whole: bool, *, titled
     trained = {config_of(row).get("eps") for row in rows.to_dict("records")}
     eps = trained.pop() if len(trained) == 1 else None
     guides = (Guide(eps * factor, Along.X, "eps of training"),) if isinstance(eps, float) else ()
-    axis = Axis(f"eps ({unit})", low=0.0)
+    axis = Axis(f"eps ({unit})", ticks=tuple(float(eps) * factor for eps in sorted(set(rows["eps"]))), low=0.0)
     return Panel(dataset_name(dataset) if titled else "", axis, accuracy(metric), series, guides)
 
 
@@ -89,7 +88,7 @@ def _line(
     label, protocol = who
     rows = material.rows[material.rows["label"].eq(label) & material.rows["dataset"].eq(dataset)]
     rows = rows[[bare(one, *_OF_A_LADDER) == protocol for one in rows["protocol"]]]
-    found = {float(eps) * factor: by_seed(rungs, metric) for eps, rungs in rows.groupby("eps")}
+    found = {float(str(eps)) * factor: by_seed(rungs, metric) for eps, rungs in rows.groupby("eps")}
     numbers = {eps: values for eps, values in found.items() if len(values)}
     return tuple(lines(f"{label} ({protocol})" if named else label, label, protocol, numbers)) if numbers else ()
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import matplotlib
 
-from leaderboard.figures.palette import GREY, Dash, Mark, style
+from leaderboard.figures.palette import INK, Dash, Mark, style
 
 COLUMN, PAGE = 3.3, 6.9
 """Widths in inches: of a column of a two-column page, and of the page."""
@@ -36,6 +36,7 @@ LOOK: Mapping[str, Any] = {
     "legend.frameon": False,
     "figure.constrained_layout.w_pad": 0.03,
     "figure.constrained_layout.h_pad": 0.03,
+    "figure.constrained_layout.wspace": 0.03,
     "pdf.fonttype": 42,
     "svg.fonttype": "none",
     "svg.hashsalt": "acl-bench",
@@ -67,12 +68,13 @@ DASHES: Mapping[Dash, Any] = {
 
 def look() -> AbstractContextManager[None]:
     """The settings, for as long as a figure is made or written."""
-    return matplotlib.rc_context(dict(LOOK))
+    settings: Any = dict(LOOK)
+    return matplotlib.rc_context(settings)
 
 
 def colour_of(subject: str) -> str:
-    """The colour of a method; grey for nobody's."""
-    return style(subject).hue.value if subject else GREY
+    """The colour of a method; ink for nobody's."""
+    return style(subject).hue.value if subject else INK
 
 
 def shape_of(subject: str) -> str:

@@ -1,4 +1,4 @@
-"""What a figure is: panels of series with intervals, and what a reader must know. Nothing here knows how it is drawn."""
+"""What a figure is: panels of series with intervals, and what a reader must know, but not how it is drawn."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ class Role(StrEnum):
     SEED = "seed"
     """The numbers of one seed, behind their mean."""
     OPEN = "open"
-    """As a mean, but without the claim: not told apart, or adjusted."""
+    """As a mean, but without the claim: not told apart, or not to be believed."""
+    RAW = "raw"
+    """A p-value before its adjustment."""
     CHOSEN = "chosen"
     """What a method chose for itself."""
     PUBLISHED = "published"
@@ -164,7 +166,7 @@ class Figure:
         panels: rows of panels, from left to right; rows may differ in length.
         notes: what a reader must know to read it.
         provenance: where its numbers come from.
-        share_x: whether the panels of a column have one range of x.
+        share_x: columns, from 0, whose panels have one range of x.
         share_y: whether the panels of a row have one range of y.
     """
 
@@ -173,7 +175,7 @@ class Figure:
     panels: tuple[tuple[Panel, ...], ...]
     notes: tuple[str, ...]
     provenance: Provenance
-    share_x: bool = False
+    share_x: tuple[int, ...] = ()
     share_y: bool = False
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,7 +79,7 @@ def build(material: Material, option: str, metrics: Sequence[str] = (), record: 
         panels=panels,
         notes=(READING, *([_OF_PAPERS] if published else []), *material.failures),
         provenance=material.provenance,
-        share_x=True,
+        share_x=tuple(range(len(names))),
     )
 
 
@@ -164,7 +164,7 @@ def _chosen(material: Material, label: str, option: str, place: tuple[str, str],
     """Each seed at the value that the method recorded for it."""
     rows = material.of_method(label, *place)
     for seed, value in by_seed(rows, metric).items():
-        row = rows[rows["seed_pretrain"].astype(int).eq(seed)].iloc[0].to_dict()
+        row = rows[rows["seed_pretrain"].astype(int).eq(int(str(seed)))].iloc[0].to_dict()
         chosen = next((facts[option] for facts in history(material.store, row) if option in facts), None)
         if chosen is not None:
             yield Point(float(chosen), float(value))

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from leaderboard.figures.artists import within
 from leaderboard.figures.model import Along, Axis, Panel, Scale
 
 _MARGIN = 0.05  # Of a range, beyond its outermost numbers.
@@ -54,9 +55,10 @@ def _set_categories(axis: Axis, along: Along, axes: Axes) -> None:
 
 def _set_numbers(axis: Axis, along: Along, peers: Sequence[Panel], axes: Axes) -> None:
     target = axes.xaxis if along is Along.X else axes.yaxis
+    low, high = _range(axis, along, peers)
     if axis.scale is Scale.LOG:
         (axes.set_xscale if along is Along.X else axes.set_yscale)("log")
-        target.set_major_locator(LogLocator(numticks=_MOST_TICKS))
+        target.set_major_locator(LogLocator(subs=_subs(low, high), numticks=_MOST_TICKS))
         target.set_minor_locator(NullLocator())
     else:
         target.set_major_locator(MaxNLocator(5, steps=_STEPS))
@@ -66,19 +68,23 @@ def _set_numbers(axis: Axis, along: Along, peers: Sequence[Panel], axes: Axes) -
     target.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("-", "\N{MINUS SIGN}")))
     if along is Along.Y:
         axes.grid(axis="y")
-    low, high = _range(axis, along, peers)
     (axes.set_xlim if along is Along.X else axes.set_ylim)(low, high)
+
+
+def _subs(low: float, high: float) -> tuple[float, ...]:
+    """Which multiples of powers of ten are ticks: fewer, the more powers there are."""
+    decades = math.log10(high / low)
+    return (1.0,) if decades > 3 else (1.0, 3.0) if decades > 1.5 else (1.0, 2.0, 5.0)
 
 
 def _range(axis: Axis, along: Along, peers: Sequence[Panel]) -> tuple[float, float]:
     """From the lowest to the highest number with its interval, and a margin; intervals end at the axis' bounds."""
-    least, most = (-math.inf if axis.low is None else axis.low), (math.inf if axis.high is None else axis.high)
-    values = [min(max(value, least), most) for peer in peers for value in _values(peer, along)]
+    values = [within(axis, value) for peer in peers for value in _values(peer, along)]
     low, high = min(values, default=0.0), max(values, default=1.0)
     if axis.scale is Scale.LOG:
         factor = (high / low) ** _MARGIN if high > low else 2.0
         return low / factor, high * factor
-    margin = _MARGIN * (high - low) or 1.0
+    margin = _MARGIN * ((high - low) or abs(high) or 1.0)
     return low - margin, high + margin
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from leaderboard.figures.contrasts import Contrast, contrasts, differences, lines_of, notes
+from leaderboard.figures.contrasts import Contrast, contrasts, differences, lines_of, notes, role_of, verdict
 from leaderboard.figures.material import Material
 from leaderboard.figures.model import Along, Axis, Figure, Guide, Panel, Point, Role, Scale, Series
 from leaderboard.statistics.paired import ALPHA
@@ -31,9 +31,9 @@ def build(material: Material, metrics: Sequence[str] = (), control: str | None =
             _row(of_group, _title(material, *group), len(found)) for group, of_group in sorted(
                 groups.items(), key=lambda item: material.places.index(item[0][:2]))
         ),
-        notes=("Right: filled marks are told apart after the adjustment.", *notes(material, found)),
+        notes=tuple(notes(material, found)),
         provenance=material.provenance,
-        share_x=True,
+        share_x=(0,),
         share_y=True,
     )  # fmt: skip
 
@@ -47,12 +47,16 @@ def _row(found: Sequence[Contrast], title: str, family: int) -> tuple[Panel, Pan
     names = [one.name for one in found]
     decidable = [(float(names.index(one.name)), one) for one in found if one.p_adjusted is not None]
     raw = tuple(Point(one.test.p, y) for y, one in decidable)
-    adjusted = tuple(Point(one.p_adjusted, y) for y, one in decidable if one.p_adjusted is not None)
-    p_values = (
-        Series(f"adjusted by Holm over {family} tests", "", adjusted, Role.OPEN),
-        Series("p", "", raw, Role.MEAN),
+    adjusted = tuple(
+        Series(verdict(one, family), "", (Point(one.p_adjusted, y),), role_of(one))
+        for y, one in decidable
+        if one.p_adjusted is not None
     )
+    p_values = (*adjusted, Series("p as it is", "", raw, Role.RAW))
+    intervals = tuple(differences(found, names, False, family))
     return (
         Panel(title, _P, lines_of(names), p_values, (Guide(ALPHA, Along.X, f"p = {ALPHA:g}"),)),
-        Panel("", _DIFFERENCE, lines_of(names), tuple(differences(found, names, False)), (Guide(0.0, Along.X),)),
+        Panel(
+            "", _DIFFERENCE, lines_of(names), tuple(differences(found, names, False, family)), (Guide(0.0, Along.X),)
+        ),
     )

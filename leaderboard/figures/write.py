@@ -1,4 +1,4 @@
-"""A figure's files: the image in each format, its numbers as CSV, and in words what it shows and where it comes from."""
+"""A figure's files: the image in each format, its numbers as CSV, and what it shows and where it is from as text."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def write(figure: Figure, folder: Path, formats: Collection[ImageFormat] = tuple
     Raises:
         BenchError: if the folder is a file, or cannot be written.
     """
-    contents = {format: image(figure, format) for format in formats}
-    texts = {"csv": csv_text(figure).encode(), "txt": figure.text.encode()}
+    contents: dict[str, bytes] = {format: image(figure, format) for format in formats}
+    contents |= {"csv": csv_text(figure).encode(), "txt": figure.text.encode()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return tuple(_file(folder / f"{figure.name}.{end}", text) for end, text in {**contents, **texts}.items())
+        return tuple(_file(folder / f"{figure.name}.{end}", text) for end, text in contents.items())
     except OSError as error:
         raise BenchError(
-            f"'{folder}' cannot hold the figure: {error.strerror or error}. Name a folder that can be written (--write)."
+            f"'{folder}' cannot hold the figure: {error.strerror or error}. Name another folder with --write."
         ) from error
 
 
