@@ -22,7 +22,7 @@ from bench.store import read_rows
 
 METRICS = ("sa", "ra_pgd20", "pgd20", "aa")
 ACCURACIES = (*METRICS, "ra_worst", "corruption", "corruption_19")
-"""All columns in per cent of images, those too that tables do not show."""
+"""All columns in per cent of images, those too that tables do not show by themselves."""
 IDENTITY = ("label", "dataset", "protocol")
 """With the setting: what makes rows differ by their seeds alone."""
 VERSION = ("config", "protocol_hash", "plugin_hash", "pretrain_data", "data_fingerprint", "pool_fingerprint")
@@ -212,15 +212,28 @@ def scores(rows: pd.DataFrame, metric: str) -> pd.Series:
         rows: of one method on one data set under one protocol.
         metric: a column, or an attack by its name, whose accuracy is among the `scores`.
     """
-    values = rows[metric] if metric in rows else rows["scores"].map(lambda text: json.loads(text).get(metric))
+    values = rows[metric] if metric in rows else rows["scores"].map(lambda text: _met(text).get(metric))
     values = pd.to_numeric(values).astype(float)
     return values.groupby(rows["seed_pretrain"].astype(int)).mean().dropna()
 
 
 def attacks(rows: pd.DataFrame) -> tuple[str, ...]:
     """All attacks that some rows met, in the order of `bench list attacks`, those of other cells' classifiers last."""
-    met = dict.fromkeys(name for text in rows["scores"].dropna() for name in json.loads(text))
+    met = dict.fromkeys(name for text in rows["scores"] for name in _met(text))
     return (*(name for name in ATTACKS if name in met), *(name for name in met if name not in ATTACKS))
+
+
+def _met(scores: object) -> Mapping[str, float]:
+    """The attacks of a row's `scores`, with the accuracy under each; none where the row has no such text."""
+    found: Mapping[str, float] = json.loads(scores) if isinstance(scores, str) else {}
+    return found
+
+
+def accuracies(rows: pd.DataFrame) -> tuple[str, ...]:
+    """All that some rows have numbers of: columns in the order of `ACCURACIES`, then attacks that fill none."""
+    columns = (name for name in ACCURACIES if rows[name].notna().any())
+    alone = (name for name in attacks(rows) if name not in ATTACKS or ATTACKS[name].metric is None)
+    return (*columns, *alone)
 
 
 def believed(rows: pd.DataFrame) -> bool:

@@ -15,9 +15,20 @@ from leaderboard.layouts import Layout
 from leaderboard.rows import Setting, attacks, believed, by_setting, current, failed_seeds, fingerprint, scores
 from leaderboard.statistics.paired import Column, compare_columns
 from leaderboard.tables import notes
-from leaderboard.tables.model import FAMILY, Cell, Claimed, Group, Key, Line, Mark, Metric, Provenance, State, Table
-
-DATASET_NAMES: Mapping[str, str] = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "stl10": "STL-10"}
+from leaderboard.tables.cells import cell_of, mark_of
+from leaderboard.tables.model import (
+    DATASET_NAMES,
+    FAMILY,
+    Cell,
+    Claimed,
+    Group,
+    Key,
+    Line,
+    Metric,
+    Provenance,
+    Table,
+    title_of,
+)
 
 
 @dataclass(frozen=True)
@@ -148,14 +159,14 @@ def _tables(block: _Block, layout: Layout | None, command: str, published: Recor
 def _table(block: _Block, rows: pd.DataFrame, value: str, arrangement: _Arrangement, command: str) -> Table:
     keys_of = _attacked if arrangement.all_attacks else _keys
     groups = tuple(
-        Group(_title(name), keys_of(rows, *((name, value) if arrangement.across == "dataset" else (value, name))))
+        Group(title_of(name), keys_of(rows, *((name, value) if arrangement.across == "dataset" else (value, name))))
         for name in _ordered(rows, arrangement.across)
     )
     keys = [key for group in groups for key in group.keys]
     tests = tuple(block.tests[key] for key in keys)
     older = sum(block.counts[name] for name in {(key.dataset, key.protocol) for key in keys}) - len(rows)
     return Table(
-        title=f"{_title(value)}, {block.setting.text}",
+        title=f"{title_of(value)}, {block.setting.text}",
         setting=block.setting,
         groups=groups,
         lines=tuple(_line(block, keys, label) for label in block.order if label in set(rows["label"])),
@@ -178,10 +189,6 @@ def _claims(block: _Block, table: Table, published: Record) -> Iterator[Claimed]
             yield from (Claimed(line.label, key, entry) for entry in found)
 
 
-def _title(name: str) -> str:
-    return DATASET_NAMES.get(name, name)
-
-
 def _family_size(block: _Block, keys: Sequence[Key]) -> Mapping[str, int]:
     """Protocol to the number of tests that were adjusted together."""
     sizes = {key.protocol: 0 for key in keys}
@@ -194,34 +201,12 @@ def _family_size(block: _Block, keys: Sequence[Key]) -> Mapping[str, int]:
 def _line(block: _Block, keys: Sequence[Key], label: str) -> Line:
     places = dict.fromkeys(replace(key, metric=Metric.SA) for key in keys)
     footnotes = notes.of_method(pd.concat([block.of(place, label) for place in places]))
-    cells = tuple(_cell(block.of(key, label), key.metric, _mark(block, key, label)) for key in keys)
-    return Line(label, cells, footnotes)
+    return Line(label, tuple(_cell(block, key, label) for key in keys), footnotes)
 
 
-def _cell(rows: pd.DataFrame, metric: str, mark: Mark) -> Cell:
-    values, failed = scores(rows, metric), failed_seeds(rows, metric)
-    if values.empty:
-        state = State.FAILED if failed else State.MISSING
-        return Cell(state, failed=len(failed), footnotes=notes.of_failure(rows, failed, len(failed)))
-    return Cell(
-        state=State.PARTIAL if failed else State.OK,
-        mean=float(values.mean()),
-        spread=float(values.std(ddof=1)) if len(values) > 1 else None,
-        n=len(values),
-        failed=len(failed),
-        mark=mark,
-        footnotes=notes.of_failure(rows, failed, len(failed) + len(values)),
-    )
-
-
-def _mark(block: _Block, key: Key, label: str) -> Mark:
-    comparisons = block.tests[key].comparisons
-    if not any(comparison.tells_apart is not None for comparison in comparisons):
-        return Mark.NONE
-    if label == comparisons[0].best:
-        return Mark.BEST
-    if any(comparison.other == label and comparison.tells_apart is False for comparison in comparisons):
-        return Mark.TIED
-    behind = [comparison.other for comparison in comparisons if comparison.tells_apart]
-    means = {other: float(scores(block.of(key, other), key.metric).mean()) for other in behind}
-    return Mark.SECOND if means and label == max(means, key=lambda other: means[other]) else Mark.NONE
+def _cell(block: _Block, key: Key, label: str) -> Cell:
+    rows = block.of(key, label)
+    values, failed = scores(rows, key.metric), failed_seeds(rows, key.metric)
+    footnotes = notes.of_failure(rows, failed, len(failed) + len(values))
+    means = {other: float(scores(block.of(key, other), key.metric).mean()) for other in block.order}
+    return cell_of(values, mark_of(label, block.tests[key].comparisons, means), len(failed), footnotes)

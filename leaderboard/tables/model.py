@@ -6,12 +6,20 @@ Nothing here knows where the numbers come from or how a table is printed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from leaderboard.claims.record import Entry
 from leaderboard.rows import Setting
 from leaderboard.statistics.paired import Column, Comparison
+
+DATASET_NAMES: Mapping[str, str] = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "stl10": "STL-10"}
+"""As papers write them, in the order in which they list them."""
+
+
+def title_of(name: str) -> str:
+    """A data set as papers write it; any other name as it is."""
+    return DATASET_NAMES.get(name, name)
 
 
 class Metric(StrEnum):
@@ -25,10 +33,21 @@ class Metric(StrEnum):
 
 @dataclass(frozen=True)
 class Measure:
-    """How a metric is headed, and what it is the accuracy on."""
+    """How a metric is headed and printed.
+
+    Attributes:
+        heading: of its column.
+        meaning: what it is the accuracy on; for other units, what it is.
+        unit: of its numbers: `%`, `h`, `s`; empty for a plain number.
+        decimals: with which it is printed.
+        higher_is_better: which end of a column is its best.
+    """
 
     heading: str
     meaning: str
+    unit: str = "%"
+    decimals: int = 2
+    higher_is_better: bool = True
 
 
 MEASURES: Mapping[Metric, Measure] = {
@@ -77,7 +96,8 @@ class Cell:
 
     Attributes:
         state: what stands behind it.
-        mean, spread: per cent, over pre-training seeds; spread is the sample standard deviation, None for one seed.
+        mean, spread: in the unit of the column's measure, over pre-training seeds; spread is the sample standard
+            deviation, None for one seed.
         n, failed: seeds with a number, and seeds that failed.
         mark: its place in the column.
         footnotes: what holds for this number alone.
@@ -94,7 +114,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Key:
-    """Which column: a metric, or an attack by its name, on a data set under a protocol."""
+    """Which column: a metric, or an attack by its name, on a data set under a protocol.
+
+    The protocol is empty where the lines of a table say it (`Line.protocol`).
+    """
 
     dataset: str
     protocol: str
@@ -111,17 +134,24 @@ class Group:
 
 @dataclass(frozen=True)
 class Line:
-    """A method.
+    """A method, or one of its variants.
 
     Attributes:
-        label: as on the command line.
+        label: what no other line of the table has; of a method, as on the command line.
         cells: one per column, in the order of the table's groups.
         footnotes: what holds for the method.
+        stub: the texts left of the numbers, under the table's `stub`; the label where nothing else is given.
+        protocol: under which all its numbers are; None where the columns say it (`Key.protocol`).
     """
 
     label: str
     cells: tuple[Cell, ...]
     footnotes: tuple[str, ...] = ()
+    stub: tuple[str, ...] = ()
+    protocol: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "stub", self.stub or (self.label,))
 
     @property
     def seeds(self) -> str:
@@ -178,6 +208,8 @@ class Table:
         notes: sentences that belong below it.
         provenance: where its numbers come from.
         claims: published numbers beside its cells, where they were asked for.
+        stub: headings of the columns left of the numbers.
+        measures: how metrics are headed and printed here, by name, where that is not as `measure_of` says.
     """
 
     title: str
@@ -188,6 +220,8 @@ class Table:
     notes: tuple[str, ...]
     provenance: Provenance
     claims: tuple[Claimed, ...] = ()
+    stub: tuple[str, ...] = ("method",)
+    measures: Mapping[str, Measure] = field(default_factory=dict)
 
     @property
     def keys(self) -> tuple[Key, ...]:
@@ -211,7 +245,11 @@ class Table:
     def name_of(self, key: Key) -> str:
         """A column's name: `CIFAR-10 AA`."""
         [title] = {group.title for group in self.groups if key in group.keys}
-        return f"{title} {measure_of(key.metric).heading}"
+        return f"{title} {self.measure(key).heading}".strip()
+
+    def measure(self, key: Key) -> Measure:
+        """How a column is headed and printed."""
+        return self.measures.get(key.metric) or measure_of(key.metric)
 
 
 def _letters(index: int) -> str:

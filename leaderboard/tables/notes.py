@@ -146,11 +146,10 @@ def of_table(
         families: protocol to the number of tests that were adjusted together.
         older: rows that were left out because newer ones took their place.
     """
-    found = [comparison for column in tests for comparison in column.comparisons]
+    counted = [f"the {count} tests of {protocol}" for protocol, count in families.items()]
     sentences = [
         _what(keys),
-        *_marks(found, keys, families),
-        *_power(found),
+        *of_tests(tests, *_headings(keys), counted),
         *_flags(tests, rows),
         *_limits(setting),
         *_legacy(rows),
@@ -166,30 +165,48 @@ def _what(keys: Iterable[Key]) -> str:
     return f"Accuracy in % of the test images ({meanings}): mean ± sample standard deviation over n pre-training seeds."
 
 
+def _headings(keys: Iterable[Key]) -> tuple[list[str], list[str]]:
+    """Of the metrics whose p-values are adjusted together, and of the others."""
+    metrics = _metrics(keys)
+    adjusted, raw = ([metric for metric in metrics if (metric in FAMILY) is member] for member in (True, False))
+    return [measure_of(metric).heading for metric in adjusted], [measure_of(metric).heading for metric in raw]
+
+
 def _metrics(keys: Iterable[Key]) -> list[str]:
     """Columns of the rows in their order, then attacks that have none."""
     asked = dict.fromkeys(key.metric for key in keys)
     return [metric for metric in Metric if metric in asked] + [metric for metric in asked if metric not in set(Metric)]
 
 
-def _marks(found: Sequence[Comparison], keys: Sequence[Key], families: Mapping[str, int]) -> Iterator[str]:
+def of_tests(
+    tests: Sequence[Column[Key]], adjusted: Sequence[str], raw: Sequence[str], counted: Sequence[str]
+) -> tuple[str, ...]:
+    """What the marks of a table rest on, and what its tests can show.
+
+    Args:
+        tests: of its columns.
+        adjusted: headings of the metrics whose p-values are adjusted.
+        raw: of the others.
+        counted: the tests that are adjusted together: `the 6 tests of slf-1`.
+    """
+    found = [comparison for column in tests for comparison in column.comparisons]
     if not any(comparison.test for comparison in found):
-        yield "Nothing is marked: no two methods share the two seeds that a test needs."
-        return
-    secondary = [measure_of(metric).heading for metric in _metrics(keys) if metric not in FAMILY]
-    raw = f"; {', '.join(secondary)}: raw p, no claim" if secondary else ""
-    counted = " and ".join(f"the {count} tests of {protocol}" for protocol, count in families.items())
-    yield (
+        return ("Nothing is marked: no two methods share the two seeds that a test needs.",)
+    return (_marks(adjusted, raw, counted), *_power(found))
+
+
+def _marks(adjusted: Sequence[str], raw: Sequence[str], counted: Sequence[str]) -> str:
+    holm = f"{' and '.join(adjusted)} adjusted by Holm over {' and '.join(counted)} in this setting" if adjusted else ""
+    unadjusted = f"{', '.join(raw)}: raw p, no claim" if raw else ""
+    return (
         "Bold: the best of a column, and those that a paired t-test by seed does not tell from it (two-sided, "
-        f"p < {ALPHA:g}; SA and AA adjusted by Holm over {counted} in this setting{raw}). "
+        f"p < {ALPHA:g}; {'; '.join(filter(None, (holm, unadjusted)))}). "
         "Underlined: the highest of the rest. The best is picked by these same numbers, which flatters it."
     )
 
 
 def _power(found: Sequence[Comparison]) -> Iterator[str]:
     counts = sorted({comparison.test.n for comparison in found if comparison.test})
-    if not counts:
-        return
     shown = "; ".join(
         f"n = {n}: p < {ALPHA:g} needs a mean difference above {smallest_significant(n):.2f} sd, and only a true "
         f"difference of {smallest_detectable(n):.2f} sd is found with {POWER:.0%} probability"

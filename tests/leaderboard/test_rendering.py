@@ -15,8 +15,12 @@ from rich.console import Console
 
 from leaderboard.claims.record import Record
 from leaderboard.layouts import Format, Layout
+from leaderboard.rendering.csv_file import csv_text
+from leaderboard.rendering.formats import TEXT
+from leaderboard.rendering.latex import latex
+from leaderboard.rendering.markdown import markdown
+from leaderboard.rendering.terminal import terminal
 from leaderboard.tables.build import build
-from leaderboard.tables.render import TEXT, csv_text, latex, markdown, terminal
 
 HOSTILE = r"a_b%c&d#e{f}g~h^i\j[k]|l<m>*n`$é中[/bold]"
 RESULTS = frame(

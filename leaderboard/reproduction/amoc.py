@@ -1,0 +1,67 @@
+"""The tables and figures of AMOC."""
+
+from __future__ import annotations
+
+from leaderboard.figures import corruptions, embedding, ladder, option, tests
+from leaderboard.layouts import Layout
+from leaderboard.reproduction.exhibits import Exhibit, PaperFigure, PaperTable
+from leaderboard.reproduction.shown import laid_out, material_of
+from leaderboard.tables.model import Metric
+
+METRICS = (Metric.SA, Metric.PGD)
+NO_CORRUPTIONS = (
+    "corrupted images were published for cifar10 and cifar100, and digits has none; use --schedule short, with "
+    "CIFAR-10-C in the data folder"
+)
+
+EXHIBITS: tuple[Exhibit, ...] = (
+    PaperTable(
+        "amoc/table3",
+        "MoCo, ACL and AMOC by batch size and epochs",
+        "all numbers, no spread",
+        lambda evidence: laid_out(evidence, Layout.TABLE3),
+    ),
+    PaperTable(
+        "amoc/table8",
+        "Who is attacked and whose keys are negatives: six variants of AMOC",
+        "all numbers, no spread",
+        lambda evidence: laid_out(evidence, Layout.TABLE3),
+    ),
+    PaperFigure(
+        "amoc/fig2",
+        "t-SNE of the features of ACL and AMOC after 200 and 1000 epochs",
+        "no numbers",
+        lambda evidence: embedding.build(material_of(evidence)),
+    ),
+    PaperFigure(
+        "amoc/fig3",
+        "p-values of paired t-tests between MoCo, ACL and AMOC, of four measures",
+        "no numbers",
+        lambda evidence: tests.build(material_of(evidence), METRICS),
+    ),
+    PaperFigure(
+        "amoc/fig4",
+        "Accuracy on CIFAR-10-C by type of corruption, of ACL and AMOC after 200 and 1000 epochs",
+        "no numbers",
+        lambda evidence: corruptions.build(material_of(evidence)),
+        not_quick=NO_CORRUPTIONS,
+    ),
+    PaperFigure(
+        "amoc/fig5",
+        "Accuracy under PGD-20 against eps, of PGD-AT, ALP, TRADES and fine-tuned AMOC",
+        "no numbers",
+        lambda evidence: ladder.build(material_of(evidence), Metric.PGD),
+    ),
+    PaperFigure(
+        "amoc/fig6",
+        "AMOC by the length of its memory banks",
+        "no numbers",
+        lambda evidence: option.build(material_of(evidence), "bank_size", METRICS),
+    ),
+    PaperFigure(
+        "amoc/fig7",
+        "AMOC by lambda, the weight of the clean loss",
+        "no numbers",
+        lambda evidence: option.build(material_of(evidence), "leverage", METRICS),
+    ),
+)

@@ -1,0 +1,51 @@
+"""The tables and figures of NCP-ACL."""
+
+from __future__ import annotations
+
+from leaderboard.claims.record import Record
+from leaderboard.figures import option, silhouette
+from leaderboard.layouts import Layout
+from leaderboard.reproduction.exhibits import Exhibit, PaperFigure, PaperTable
+from leaderboard.reproduction.shown import laid_out, material_of
+from leaderboard.tables.model import Metric
+
+METRICS = (Metric.SA, Metric.RA, Metric.AA)
+
+EXHIBITS: tuple[Exhibit, ...] = (
+    PaperTable(
+        "ncp-acl/table2",
+        "Six robust pre-trainings under standard linear fine-tuning on three data sets",
+        "all numbers, no spread",
+        lambda evidence: laid_out(evidence, Layout.TABLE2),
+    ),
+    PaperTable(
+        "ncp-acl/table3",
+        "The same on CIFAR-10, under standard and adversarial linear fine-tuning",
+        "all numbers, no spread",
+        lambda evidence: laid_out(evidence, Layout.TABLE3),
+    ),
+    PaperTable(
+        "ncp-acl/table4",
+        "Perturbations away from the own cluster, toward the neighbouring one, both",
+        "nothing: its body is lost",
+        lambda evidence: laid_out(evidence, Layout.TABLE2),
+    ),
+    PaperTable(
+        "ncp-acl/table5",
+        "Perturbations toward the n-th nearest cluster, n = 2 to 5",
+        "all numbers, no spread",
+        lambda evidence: laid_out(evidence, Layout.TABLE2),
+    ),
+    PaperFigure(
+        "ncp-acl/fig2",
+        "Silhouette by the number of clusters K",
+        "the best K of each data set",
+        lambda evidence: silhouette.build(material_of(evidence), Record.shipped()),
+    ),
+    PaperFigure(
+        "ncp-acl/fig3",
+        "SA, RA and AA by the number of clusters K, with the K of the best silhouette marked",
+        "K = 10 on CIFAR-100, in the text",
+        lambda evidence: option.build(material_of(evidence), "clusters", METRICS, Record.shipped()),
+    ),
+)
