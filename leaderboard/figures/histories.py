@@ -9,9 +9,8 @@ from typing import Any
 import pandas as pd
 
 from bench.errors import BenchError
-from bench.executors.product import HISTORY
 from bench.history import Facts
-from bench.store import Store
+from bench.store import HISTORY, Store
 
 
 def history(store: Store, row: Mapping[Hashable, Any]) -> list[Facts]:

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from bench.attacks.classifier import Classifier
-from bench.cells import name_of
+from bench.cells import method_of_row, name_of
 from bench.contract import LabelledImages, UnlabelledImages
 from bench.data import loading
 from bench.data.limits import Limit
@@ -29,7 +29,6 @@ from bench.plan import DataRef
 from bench.protocols.heads import classifier_of
 from bench.schema import Status
 from bench.store import Store
-from bench.surrogates import method_of_row
 from leaderboard.rows import Setting
 
 Row: TypeAlias = Mapping[Hashable, Any]
