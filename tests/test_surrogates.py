@@ -14,11 +14,9 @@ from bench.errors import BenchError
 from bench.executors.events import StageState
 from bench.plan import SURROGATE_ENCODER, SURROGATE_HEAD
 from bench.planning import plan_of
-from bench.protocols.recipes import PROTOCOLS
 from bench.store import Store
-from bench.sweep import Sweep
-from tests.conftest import Ran
-from tests.plugins import CHEAP, write_images, write_method
+from tests.conftest import Ran, finished_in
+from tests.plugins import write_images, write_method
 
 pytestmark = pytest.mark.xdist_group("surrogates")
 """What is trained once is trained by one process."""
@@ -36,13 +34,7 @@ class Finished:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     """A finished cell of a method `other`, for two seeds."""
     folder = tmp_path_factory.mktemp("other")
-    sweep = Sweep.of(
-        methods=write_method(folder, "other"), protocols="cheap", attacks="pgd20", seeds=2, limit="train=40,test=20",
-        device="cpu", jobs=1, out=folder / "runs", data_dir=folder / "data",
-    )  # fmt: skip
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setitem(PROTOCOLS, CHEAP.name, CHEAP)  # type: ignore[arg-type]
-        return Ran(sweep)
+    return finished_in(folder, methods=write_method(folder, "other"), attacks="pgd20", seeds=2)
 
 
 @pytest.fixture
