@@ -7,11 +7,20 @@ from leaderboard.figures import option, silhouette
 from leaderboard.layouts import Layout
 from leaderboard.reproduction.exhibits import Exhibit, PaperFigure, PaperTable
 from leaderboard.reproduction.shown import laid_out, material_of
+from leaderboard.studies import proof
 from leaderboard.tables.model import Metric
 
 METRICS = (Metric.SA, Metric.RA, Metric.AA)
 
 EXHIBITS: tuple[Exhibit, ...] = (
+    PaperTable(
+        "ncp-acl/table1",
+        "What perturbations toward the neighbouring cluster do to SimCLR, against random noise",
+        "the largest ratios to noise: its body is lost",
+        lambda evidence: proof.tables(
+            evidence.rows, evidence.store, evidence.data_dir, evidence.command, Record.shipped()
+        ),
+    ),
     PaperTable(
         "ncp-acl/table2",
         "Six robust pre-trainings under standard linear fine-tuning on three data sets",
