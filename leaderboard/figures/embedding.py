@@ -41,10 +41,11 @@ def build(material: Material, study: Study = embedding) -> Figure:
         raise nothing_to_draw("no cell finished", "`bench table` says why they failed")
     found = [(row, study(material.store, row, material.data_dir)) for row in rows]
     panels = [_panel(material, row, one) for row, one in found]
+    beside = _BESIDE if len(panels) != _BESIDE + 1 else 2
     return Figure(
         name="embedding",
         caption=f"t-SNE of the features of test images; {material.setting}.",
-        panels=tuple(tuple(panels[start : start + _BESIDE]) for start in range(0, len(panels), _BESIDE)),
+        panels=tuple(tuple(panels[start : start + beside]) for start in range(0, len(panels), beside)),
         notes=tuple(_note(row, one) for row, one in found),
         provenance=material.provenance,
     )
