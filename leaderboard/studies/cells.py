@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import pandas as pd
 import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from bench.attacks.classifier import Classifier
-from bench.cells import name_of
+from bench.cells import check_ended_well, check_kept, data_of, method_of_row, name_of
 from bench.contract import LabelledImages, UnlabelledImages
 from bench.data import loading
 from bench.data.limits import Limit
@@ -27,10 +28,8 @@ from bench.executors.run import available_device
 from bench.executors.work import load_encoder, load_head
 from bench.plan import DataRef
 from bench.protocols.heads import classifier_of
-from bench.schema import Status
 from bench.store import Store
-from bench.surrogates import method_of_row
-from leaderboard.rows import Setting
+from leaderboard.rows import SEEDS
 
 Row: TypeAlias = Mapping[Hashable, Any]
 """Column name to value, from the store or from a data frame."""
@@ -49,7 +48,7 @@ class Judged:
 
     Attributes:
         name: `simclr/digits/slf-1/seed0`.
-        row: all that was measured.
+        row: all that was measured, `plain`.
         classifier: that was attacked, on `device`; its encoder is on the route that was judged.
         images: the test images that were attacked, on the CPU.
         data_dir: where its other images are read from.
@@ -57,7 +56,7 @@ class Judged:
     """
 
     name: str
-    row: Row
+    row: Mapping[str, Any]
     classifier: Classifier
     images: LabelledImages
     data_dir: Path
@@ -71,35 +70,39 @@ class Judged:
             BenchError: if there is no such device; the cell failed or lost its stages; its method is gone; the images
                 are no longer those that it was judged with.
         """
-        name, device = cell_name(row), available_device(device)
-        _check_finished(store, row, name)
-        encoder = load_encoder(store, row["pretrain_key"], method_of_row(_plain(row)), "cpu")
-        classifier = classifier_of(encoder, load_head(store, row["head_key"])).to(device)
-        ref = _reference(row, row["dataset"])
-        if loading.data_facts(ref, data_dir, download=True).fingerprint != row["data_fingerprint"]:
+        known, device = plain(row), available_device(device)
+        check_ended_well(known, "study")
+        check_kept(store, known, (known["pretrain_key"], known["head_key"]))
+        encoder = load_encoder(store, known["pretrain_key"], method_of_row(known), "cpu")
+        classifier = classifier_of(encoder, load_head(store, known["head_key"])).to(device)
+        name, ref = name_of(known), data_of(known)
+        if loading.data_facts(ref, data_dir, download=True).fingerprint != known["data_fingerprint"]:
             raise BenchError(
-                f"the images of '{row['dataset']}' in '{data_dir}' are not those that cell '{name}' was judged with: "
+                f"the images of '{ref.source}' in '{data_dir}' are not those that cell '{name}' was judged with: "
                 f"name the folder that holds them with --data-dir, or run the cell again."
             )
-        return cls(name, row, classifier, loading.test_images(ref, data_dir), data_dir, device)
+        return cls(name, known, classifier, loading.test_images(ref, data_dir), data_dir, device)
 
     @property
     def seed(self) -> int:
         """Of its pre-training."""
-        return int(self.row["seed_pretrain"])
+        seed: int = self.row["seed_pretrain"]
+        return seed
 
     def training_images(self) -> LabelledImages:
         """The images that heads are fitted on, on the CPU."""
-        return loading.training_set(_reference(self.row, self.row["dataset"]), self.data_dir).train
+        return loading.training_set(data_of(self.row), self.data_dir).train
 
     def pretraining_images(self) -> UnlabelledImages:
         """The images that its encoder was pre-trained on, without classes, on the CPU."""
-        return loading.pool(_reference(self.row, self.row["pretrain_data"]), self.data_dir).images
+        ref, limit = data_of(self.row), Limit(train=self.row["limit_train"]).text or None
+        source = self.row["pretrain_data"]
+        return loading.pool(ref if source == ref.source else DataRef(source, limit), self.data_dir).images
 
     @contextmanager
     def settled(self) -> Iterator[None]:
         """Inside, arithmetic is that of its evaluation, deterministic, on as many threads."""
-        threads, precision = int(self.row["context_threads"]), Precision(self.row["precision"])
+        threads, precision = self.row["context_threads"], Precision(self.row["precision"])
         with Conditions(self.device, precision, threads=threads).hold(), threadpool_limits(threads):
             yield
 
@@ -125,26 +128,15 @@ def to_stderr(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def cell_name(row: Row) -> str:
-    """`simclr/digits/slf-1/seed0`."""
-    return name_of(_plain(row))
+def plain(row: Row) -> dict[str, Any]:
+    """A row as the store hands it back: a data frame has NaN for what is null, and floats for what may be."""
+    return {str(name): _plain(name, value) for name, value in row.items()}
 
 
-def _plain(row: Row) -> dict[str, Any]:
-    """With seeds as integers, which a data frame may have made floats."""
-    seeds = {name: int(row[name]) for name in ("seed_pretrain", "seed_head", "seed_attack")}
-    return {**{str(name): value for name, value in row.items()}, **seeds}
+def _plain(name: Hashable, value: Any) -> Any:
+    if pd.isna(value):
+        return None
+    return int(value) if name in _WHOLE else value
 
 
-def _check_finished(store: Store, row: Row, name: str) -> None:
-    if row["status"] != Status.OK:
-        raise BenchError(f"cell '{name}' failed ({row['error']}), so there is no network to look at: run it again.")
-    if gone := [key for key in (row["pretrain_key"], row["head_key"]) if not store.has(key)]:
-        raise BenchError(f"cell '{name}' lost its stage {gone[0]} (`bench rm` or `bench gc`): run it again.")
-
-
-def _reference(row: Row, source: str) -> DataRef:
-    """A source of the row's, as limited as it was."""
-    setting = Setting.of(row)
-    own = source == row["dataset"]
-    return DataRef(source, Limit(setting.limit_train, setting.limit_test if own else None).text or None)
+_WHOLE = frozenset((*SEEDS, "limit_train", "limit_test", "context_threads"))

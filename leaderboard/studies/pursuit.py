@@ -6,7 +6,7 @@ class. The table's body is lost; what the text keeps are the largest ratios to r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -147,15 +147,13 @@ def pursuit(
     """
     settings = settings or PursuitSettings.of(row)
     judged = Judged.load(store, row, data_dir, device)
-    pool = judged.pretraining_images()
-    check_grid(settings.clustering.grid, len(pool))
+    pool, device = judged.pretraining_images(), judged.device
+    check_grid(candidates(settings.clustering), len(pool))
     randomness = Randomness(judged.seed, "pursuit")
     with judged.settled():
         judged.announce("pursuit", len(pool) + _passes(settings) * len(judged.images), say)
-        scores, found = clustered(judged.features(pool.pixels), settings.clustering, randomness)
-        images, effects = effects_on(
-            judged.classifier, judged.images.to(judged.device), found.centroids.to(judged.device), settings, randomness
-        )
+        scores, found = clustered(judged.features(pool.pixels).to(device), settings.clustering, randomness)
+        images, effects = effects_on(judged.classifier, judged.images.to(device), found.centroids, settings, randomness)
     return Pursuit(
         cell=judged.name,
         dataset=str(row["dataset"]),
@@ -174,6 +172,11 @@ def _passes(settings: PursuitSettings) -> int:
     return scored + 3 * settings.clustering.attack_steps * len(OBJECTIVES_OF)
 
 
+def candidates(config: NCPConfig) -> Sequence[int]:
+    """The K tried: those of the grid, or the one that is given."""
+    return config.grid if config.clusters is None else (config.clusters,)
+
+
 def clustered(features: Tensor, config: NCPConfig, randomness: Randomness) -> tuple[Mapping[int, float], Clusters]:
     """Spherical k-means with the K of the largest silhouette: silhouette by K, and the clusters (A.1 (ii)).
 
@@ -182,13 +185,14 @@ def clustered(features: Tensor, config: NCPConfig, randomness: Randomness) -> tu
         config: the K tried, or K itself, and how k-means goes.
         randomness: of the seeds of clusters.
     """
-    grid = config.grid if config.clusters is None else (config.clusters,)
 
     def generator(clusters: int) -> torch.Generator:
         return randomness.generator(f"k-means {clusters}", device=features.device)
 
     seeding, iterations, tolerance = config.seeding, config.kmeans_iterations, config.kmeans_tolerance
-    choice = choose_clusters(features, grid, generator, seeding=seeding, iterations=iterations, tolerance=tolerance)
+    choice = choose_clusters(
+        features, candidates(config), generator, seeding=seeding, iterations=iterations, tolerance=tolerance
+    )
     best = generator(choice.clusters)
     found = spherical_kmeans(
         features, choice.clusters, best, seeding=seeding, iterations=iterations, tolerance=tolerance
