@@ -19,10 +19,11 @@ from bench.planning import plan_of
 from bench.protocols.recipes import PROTOCOLS
 from bench.store import CORRECT, OUTCOMES, Store, parquet, read_rows
 from bench.sweep import Sweep
-from leaderboard.studies.cells import Judged
 from leaderboard.studies.corruption import by_corruption
+from leaderboard.studies.effects import Perturbation
 from leaderboard.studies.embedding import EmbeddingSettings, embedding, plane, separability, unit
-from leaderboard.studies.pursuit import Perturbation, PursuitSettings, pursuit
+from leaderboard.studies.judged import Judged
+from leaderboard.studies.pursuit import PursuitSettings, pursuit
 from methods.ncp import NCPConfig
 from tests.leaderboard.made_rows import failed, row
 from tests.plugins import CHEAP, write_method

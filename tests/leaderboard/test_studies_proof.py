@@ -11,8 +11,8 @@ from bench.errors import BenchError
 from bench.store import Store
 from leaderboard.claims.record import Record
 from leaderboard.studies.cells import Row
+from leaderboard.studies.effects import Effect, Perturbation, Pursuit
 from leaderboard.studies.proof import tables
-from leaderboard.studies.pursuit import Effect, Perturbation, Pursuit
 from leaderboard.tables.model import Cell, Table
 from tests.leaderboard.made_rows import failed, frame, row
 

@@ -14,9 +14,9 @@ from bench.data.profiles import PROFILES
 from bench.data.views import pixels_of
 from bench.errors import BenchError
 from bench.randomness import Randomness
+from leaderboard.studies.effects import Perturbation
 from leaderboard.studies.pursuit import (
     PERTURBED,
-    Perturbation,
     PursuitSettings,
     clustered,
     effects_on,
