@@ -5,13 +5,25 @@ from __future__ import annotations
 from leaderboard.claims.record import Record
 from leaderboard.figures import option, silhouette
 from leaderboard.layouts import Layout
-from leaderboard.reproduction.exhibits import Exhibit, PaperFigure, PaperTable
+from leaderboard.reproduction.exhibits import Evidence, Exhibit, PaperFigure, PaperTable
 from leaderboard.reproduction.shown import laid_out, material_of
-from leaderboard.tables.model import Metric
+from leaderboard.studies import proof
+from leaderboard.tables.model import Metric, Table
 
 METRICS = (Metric.SA, Metric.RA, Metric.AA)
 
+
+def _table1(evidence: Evidence) -> tuple[Table, ...]:
+    return proof.tables(evidence.rows, evidence.store, evidence.data_dir, evidence.command, Record.shipped())
+
+
 EXHIBITS: tuple[Exhibit, ...] = (
+    PaperTable(
+        "ncp-acl/table1",
+        "Whether perturbations toward the neighbouring cluster are adversarial",
+        "the largest ratios to noise, in the text",
+        _table1,
+    ),
     PaperTable(
         "ncp-acl/table2",
         "Six robust pre-trainings under standard linear fine-tuning on three data sets",
