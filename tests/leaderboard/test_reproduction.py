@@ -50,7 +50,9 @@ class TestSweeps:
         files = {path.relative_to(SWEEPS).with_suffix("").as_posix() for path in SWEEPS.rglob("*.toml")}
         assert files == set(EXHIBITS)
 
-    @pytest.mark.parametrize("exhibit", [one for one in EXHIBITS.values() if not one.not_quick], ids=lambda one: one.name)
+    @pytest.mark.parametrize(
+        "exhibit", [one for one in EXHIBITS.values() if not one.not_quick], ids=lambda one: one.name
+    )
     def test_its_quick_form_can_be_planned_and_is_what_will_be_shown(self, exhibit: Exhibit, tmp_path: Path) -> None:
         sweeps = exhibit.sweeps({"data_dir": tmp_path, "seeds": 1})
         plan = Plan.joined(map(plan_of, sweeps))
@@ -73,9 +75,9 @@ class TestSweeps:
             for source in parse_sources(sweep.datasets):
                 for protocol in protocols:
                     assert protocol.eps_for(source.profile) >= 0
-                for spec in (point for spec in parse_specs(sweep.methods) for point in expand(spec)):
-                    entry = registry.find(spec.name)
-                    config = resolve(entry, spec.options, source.profile, schedule, sweep.pretrain_epochs)
+                for point in (point for spec in parse_specs(sweep.methods) for point in expand(spec)):
+                    entry = registry.find(point.name)
+                    config = resolve(entry, point.options, source.profile, schedule, sweep.pretrain_epochs)
                     entry.load()(config).check()
 
     @pytest.mark.parametrize("schedule", LONGER)
@@ -92,7 +94,11 @@ class TestSweeps:
             configs = (resolve(entry, one.options, profile, schedule, sweep.pretrain_epochs) for one in specs)
             return sorted({config.model_dump()["epochs"] for config in configs})
 
-        lengths = [epochs(Schedule.PAPER, "cifar10"), epochs(Schedule.SHORT, "cifar10"), epochs(Schedule.QUICK, "digits")]
+        lengths = [
+            epochs(Schedule.PAPER, "cifar10"),
+            epochs(Schedule.SHORT, "cifar10"),
+            epochs(Schedule.QUICK, "digits"),
+        ]
         assert lengths == [[200, 1000], [20, 100], [17, 85]]
 
     def test_figures_share_the_cells_of_tables(self) -> None:
@@ -217,6 +223,8 @@ class TestEvidence:
         drawn = Figure("any", "Ours.", ((Panel("", Axis("x"), Axis("y"), ()),),), (), Provenance("again", 5, "hash"))
         present(PaperFigure("a/fig9", "It", "", lambda _: drawn), gathered(self.OWN), Format.TERMINAL, tmp_path)
         out = capsys.readouterr().out
-        assert {path.name for path in tmp_path.glob("a-fig9.*")} == {f"a-fig9.{end}" for end in "svg pdf png csv txt".split()}
+        assert {path.name for path in tmp_path.glob("a-fig9.*")} == {
+            f"a-fig9.{end}" for end in ("svg", "pdf", "png", "csv", "txt")
+        }
         assert str(tmp_path / "a-fig9.svg") in out and "It. Ours." in out
         assert "11 of the 16 cells are not in the store" in (tmp_path / "a-fig9.txt").read_text()
