@@ -41,7 +41,7 @@ def legend_entries(figure: Figure) -> dict[str, Line2D]:
 
 
 def _handle(series: Series) -> Line2D:
-    line: Any = DASHES[dash(series.protocol)] if series.joined or series.role is Role.FRONT else "none"
+    line: Any = _dashes(series) if series.joined or series.role is Role.FRONT else "none"
     return Line2D([], [], linestyle=line, linewidth=1.1, **_mark(series))
 
 
@@ -50,6 +50,10 @@ def _guides(figure: Figure) -> Iterator[tuple[str, Line2D]]:
         for guide in panel.guides:
             if guide.text:
                 yield guide.text, Line2D([], [], **_line_of(guide))
+
+
+def _dashes(series: Series) -> Any:
+    return DASHES[dash(series.protocol) if series.dashed else Dash.SOLID]
 
 
 def _mark(series: Series) -> dict[str, Any]:
@@ -78,7 +82,7 @@ def _xy(series: Series) -> tuple[list[float], list[float]]:
 
 
 def _draw_marks(series: Series, axes: Axes) -> None:
-    line = DASHES[dash(series.protocol)] if series.joined else "none"
+    line = _dashes(series) if series.joined else "none"
     every = -(-len(series.points) // _MARKS_OF_A_LINE) if series.role is Role.LINE else 1
     axes.plot(*_xy(series), linestyle=line, linewidth=1.1, zorder=4, markevery=every, **_mark(series))
 
@@ -107,7 +111,7 @@ def within(axis: Axis, value: float) -> float:
 
 def _draw_seed(series: Series, axes: Axes) -> None:
     if series.joined:
-        line = {"linewidth": 0.6, "linestyle": DASHES[dash(series.protocol)], "marker": "", "alpha": 0.4}
+        line = {"linewidth": 0.6, "linestyle": _dashes(series), "marker": "", "alpha": 0.4}
         axes.plot(*_xy(series), zorder=2, **{**_mark(series), **line})
     else:
         axes.plot(*_xy(series), linestyle="none", zorder=2, **_mark(series))
@@ -130,11 +134,15 @@ _DRAWN: Mapping[Role, Callable[[Series, Axes], None]] = {
 }
 
 
+_FEW_DOTS = 300
+
+
 def _draw_classes(classes: Sequence[Series], axes: Axes) -> None:
     """The clouds, and above all of them each class's name at its middle."""
     names = tuple(dict.fromkeys(series.subject for series in classes))
+    size = 1.7 if sum(len(series.points) for series in classes) > _FEW_DOTS else 2.6
     for series in classes:
-        dots: Any = {"marker": "o", "markersize": 1.7, "markeredgewidth": 0, "alpha": 0.8}
+        dots: Any = {"marker": "o", "markersize": size, "markeredgewidth": 0, "alpha": 0.8}
         axes.plot(*_xy(series), linestyle="none", color=class_colour(series.subject, names), **dots)
     for series in classes:
         x, y = (sorted(values)[len(values) // 2] for values in _xy(series))

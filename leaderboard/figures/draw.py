@@ -21,7 +21,7 @@ _CATEGORY = 0.155  # Of a line of a dot plot.
 _AROUND = 0.55  # What a dot plot's axis and title take.
 _LEGEND_LINE = 0.14
 _CHARACTER = 0.057  # Width of a letter of the legend, inches.
-_HANDLE = 0.45  # Of what stands before its text, and of the gap behind it.
+_HANDLE = 0.56  # Of what stands before its text, and of the gap behind it.
 
 
 def draw(figure: Figure) -> Canvas:
@@ -36,7 +36,7 @@ def draw(figure: Figure) -> Canvas:
         placed = _draw_panels(canvas, figure, heights)
         if entries:
             canvas.legend(
-                list(entries.values()), list(entries), loc="outside lower center", ncols=columns, handlelength=2.2,
+                list(entries.values()), list(entries), loc="outside lower center", ncols=columns, handlelength=3.4,
                 columnspacing=1.2, handletextpad=0.5, borderaxespad=0.2, labelspacing=0.3,
             )  # fmt: skip
         canvas.draw_without_rendering()  # Texts are placed where the layout left the panels.

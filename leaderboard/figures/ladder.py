@@ -90,7 +90,11 @@ def _line(
     rows = rows[[bare(one, *_OF_A_LADDER) == protocol for one in rows["protocol"]]]
     found = {float(str(eps)) * factor: by_seed(rungs, metric) for eps, rungs in rows.groupby("eps")}
     numbers = {eps: values for eps, values in found.items() if len(values)}
-    return tuple(lines(f"{label} ({protocol})" if named else label, label, protocol, numbers)) if numbers else ()
+    return (
+        tuple(lines(f"{label} ({protocol})" if named else label, label, protocol, numbers, dashed=named))
+        if numbers
+        else ()
+    )
 
 
 def _setting(material: Material) -> str:

@@ -145,20 +145,23 @@ def mean_point(x: float, values: Iterable[float], text: str = "") -> Point:
     return Point(x, sum(numbers) / len(numbers), ends[0], ends[1], text)
 
 
-def lines(label: str, subject: str, protocol: str, numbers: Mapping[float, pd.Series]) -> Iterator[Series]:
+def lines(
+    label: str, subject: str, protocol: str, numbers: Mapping[float, pd.Series], *, dashed: bool = False
+) -> Iterator[Series]:
     """A method's numbers over x: each seed as dots, and the means joined.
 
     Args:
         label: in the legend.
         subject: the method.
-        protocol: for the dashes.
+        protocol: how it was judged.
         numbers: x to the numbers by seed.
+        dashed: whether other lines of the method are judged otherwise.
     """
     dots = tuple(Point(x, float(value)) for x, values in numbers.items() for value in values if len(values) > 1)
     if dots:
         yield Series("", subject, dots, Role.SEED, protocol)
     means = tuple(mean_point(x, values) for x, values in numbers.items() if len(values))
-    yield Series(label, subject, means, Role.MEAN, protocol, joined=True)
+    yield Series(label, subject, means, Role.MEAN, protocol, joined=True, dashed=dashed)
 
 
 def by_seed(rows: pd.DataFrame, metric: str) -> pd.Series:

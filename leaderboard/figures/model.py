@@ -105,8 +105,9 @@ class Series:
         subject: whose colour and mark it has: a method's label as on the command line, a class, or nobody's.
         points: from first to last.
         role: what it is.
-        protocol: which decides the dashes of its line; empty for none.
+        protocol: how it was judged; empty where that is the panel's, or of no account.
         joined: whether a line joins the points.
+        dashed: whether that line has the dashes of the protocol, which tells it from others of the method.
         intervals: the direction of its intervals.
     """
 
@@ -116,6 +117,7 @@ class Series:
     role: Role = Role.MEAN
     protocol: str = ""
     joined: bool = False
+    dashed: bool = False
     intervals: Along = Along.Y
 
 

@@ -13,6 +13,7 @@ from leaderboard.figures.model import Along, Axis, Panel, Scale
 
 _MARGIN = 0.05  # Of a range, beyond its outermost numbers.
 _MOST_TICKS = 8
+_ROOM = 0.11  # Of the axis, for the number at a tick.
 _STEPS = [1, 2, 2.5, 5, 10]
 
 
@@ -64,11 +65,23 @@ def _set_numbers(axis: Axis, along: Along, peers: Sequence[Panel], axes: Axes) -
         target.set_major_locator(MaxNLocator(5, steps=_STEPS))
     ticks = sorted({tick for peer in peers for tick in (peer.x if along is Along.X else peer.y).ticks})
     if 0 < len(ticks) <= _MOST_TICKS:
-        target.set_ticks(ticks)
+        target.set_ticks(_apart(ticks, axis.scale))
     target.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("-", "\N{MINUS SIGN}")))
     if along is Along.Y:
         axes.grid(axis="y")
     (axes.set_xlim if along is Along.X else axes.set_ylim)(low, high)
+    if axis.scale is Scale.LINEAR and (axis.low is not None or axis.high is not None):
+        target.set_ticks([tick for tick in target.get_ticklocs() if low <= tick <= high and within(axis, tick) == tick])
+
+
+def _apart(ticks: Sequence[float], scale: Scale) -> list[float]:
+    """The ticks whose numbers have room beside the one before."""
+    places = [math.log(tick) if scale is Scale.LOG else tick for tick in ticks]
+    kept = [0]
+    for index, place in enumerate(places):
+        if place - places[kept[-1]] > _ROOM * (places[-1] - places[0]):
+            kept.append(index)
+    return [ticks[index] for index in kept]
 
 
 def _subs(low: float, high: float) -> tuple[float, ...]:

@@ -56,7 +56,5 @@ def _row(found: Sequence[Contrast], title: str, family: int) -> tuple[Panel, Pan
     intervals = tuple(differences(found, names, False, family))
     return (
         Panel(title, _P, lines_of(names), p_values, (Guide(ALPHA, Along.X, f"p = {ALPHA:g}"),)),
-        Panel(
-            "", _DIFFERENCE, lines_of(names), tuple(differences(found, names, False, family)), (Guide(0.0, Along.X),)
-        ),
+        Panel("", _DIFFERENCE, lines_of(names), intervals, (Guide(0.0, Along.X),)),
     )
