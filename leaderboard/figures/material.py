@@ -18,8 +18,7 @@ from bench.store import Store
 from leaderboard.figures.model import PERCENT, Axis, Point, Role, Series
 from leaderboard.rows import METRICS, Setting, attacks, by_setting, current, fingerprint, scores
 from leaderboard.statistics.seeds import t_interval
-from leaderboard.tables.build import DATASET_NAMES
-from leaderboard.tables.model import Provenance, measure_of
+from leaderboard.tables.model import DATASET_NAMES, Provenance, measure_of
 
 FEWEST = 3
 """Seeds from which an interval is drawn: of two, it is wider than most panels."""
