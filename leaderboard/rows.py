@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from bench.attacks.catalogue import ATTACKS
 from bench.data.sources import parse_sources
 from bench.errors import BenchError, unknown
 from bench.gates.verdicts import Verdict
-from bench.grammar import Spec, expand, parse_specs
+from bench.grammar import Spec, expand, parse_spec, parse_specs
 from bench.keys import digest
 from bench.registry import Registry
 from bench.schema import Status
@@ -22,7 +22,7 @@ from bench.store import read_rows
 
 METRICS = ("sa", "ra_pgd20", "pgd20", "aa")
 ACCURACIES = (*METRICS, "ra_worst", "corruption", "corruption_19")
-"""All columns in per cent of images, those too that tables do not show."""
+"""All columns in per cent of images, those too that tables do not show by themselves."""
 IDENTITY = ("label", "dataset", "protocol")
 """With the setting: what makes rows differ by their seeds alone."""
 VERSION = ("config", "protocol_hash", "plugin_hash", "pretrain_data", "data_fingerprint", "pool_fingerprint")
@@ -131,7 +131,7 @@ class Setting:
         parts = [f"schedule {self.schedule}"]
         parts += [f"{self.epochs} epochs"] if self.epochs is not None else []
         parts += [f"{self.budget:g} passes per image"] if self.budget is not None else []
-        parts += [f"{self.norm} eps {_eps_text(self.eps)}"]
+        parts += [f"{self.norm} eps {eps_text(self.eps)}"]
         parts += [self.precision] if self.precision != "fp32" else []
         limits = {"train": self.limit_train, "test": self.limit_test}
         parts += [f"limit {name}={count}" for name, count in limits.items() if count is not None]
@@ -142,7 +142,8 @@ def _whole(value: Any) -> int | None:
     return None if pd.isna(value) else int(value)
 
 
-def _eps_text(eps: float) -> str:
+def eps_text(eps: float) -> str:
+    """A radius as papers write it: `8/255`, or a plain number."""
     levels = eps * 255
     return f"{round(levels)}/255" if abs(levels - round(levels)) < 1e-6 else f"{eps:g}"
 
@@ -212,15 +213,28 @@ def scores(rows: pd.DataFrame, metric: str) -> pd.Series:
         rows: of one method on one data set under one protocol.
         metric: a column, or an attack by its name, whose accuracy is among the `scores`.
     """
-    values = rows[metric] if metric in rows else rows["scores"].map(lambda text: json.loads(text).get(metric))
+    values = rows[metric] if metric in rows else rows["scores"].map(lambda text: _met(text).get(metric))
     values = pd.to_numeric(values).astype(float)
     return values.groupby(rows["seed_pretrain"].astype(int)).mean().dropna()
 
 
 def attacks(rows: pd.DataFrame) -> tuple[str, ...]:
     """All attacks that some rows met, in the order of `bench list attacks`, those of other cells' classifiers last."""
-    met = dict.fromkeys(name for text in rows["scores"].dropna() for name in json.loads(text))
+    met = dict.fromkeys(name for text in rows["scores"] for name in _met(text))
     return (*(name for name in ATTACKS if name in met), *(name for name in met if name not in ATTACKS))
+
+
+def _met(scores: object) -> Mapping[str, float]:
+    """The attacks of a row's `scores`, with the accuracy under each; none where the row has no such text."""
+    found: Mapping[str, float] = json.loads(scores) if isinstance(scores, str) else {}
+    return found
+
+
+def accuracies(rows: pd.DataFrame) -> tuple[str, ...]:
+    """All that some rows have numbers of: columns in the order of `ACCURACIES`, then attacks that fill none."""
+    columns = (name for name in ACCURACIES if rows[name].notna().any())
+    alone = (name for name in attacks(rows) if name not in ATTACKS or ATTACKS[name].metric is None)
+    return (*columns, *alone)
 
 
 def believed(rows: pd.DataFrame) -> bool:
@@ -232,6 +246,12 @@ def failed_seeds(rows: pd.DataFrame, metric: str) -> tuple[int, ...]:
     """Pre-training seeds that have no number of this metric because their cell failed."""
     failed = rows.loc[rows["status"].eq(Status.FAILED.value), "seed_pretrain"].astype(int)
     return tuple(sorted(set(failed) - set(scores(rows, metric).index)))
+
+
+def head_of(protocol: str) -> str:
+    """A protocol's name without `attacks=`: which others meet the same head changes the meaning of no number."""
+    spec = parse_spec(protocol)
+    return replace(spec, options={name: value for name, value in spec.options.items() if name != "attacks"}).text
 
 
 def fingerprint(rows: pd.DataFrame) -> str:

@@ -7,19 +7,22 @@ the row keeps, and `bench list methods checkpoint` prints it with its source.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from torch import Tensor
 
 from bench.config import MethodConfig
 from bench.contract import Encoder, Method, Origin, Passes, Run, UnlabelledImages
 from bench.data.profiles import DataProfile
 from bench.errors import BenchError
+from bench.grammar import parse_spec
 from bench.inputs import InputFile
 from bench.models.encoder import Normalise, ResNetEncoder, one_of
 from bench.models.portable import ENCODER, Card, card_of
 from bench.models.resnet import Architecture, resnet
+from bench.registry import Registry
 from methods.parts.layouts import (
     OFFICIAL,
     STATISTICS_OF,
@@ -37,6 +40,8 @@ from methods.parts.layouts import (
 )
 from methods.parts.weights import read_weights
 
+SAID_BY_CARD = ("architecture", "network", "normalisation", "weights_of")
+"""Settings that a file of this package leaves no choice of."""
 SHOWN = 4
 """Names that an error lists."""
 
@@ -46,6 +51,17 @@ def _own(part: Callable[[Official], tuple[str, str]]) -> str:
     taken = {layout: part(official) for layout, official in OFFICIAL.items()}
     said = [f"{layout} {value}" + (f" ({source})" if source else "") for layout, (value, source) in taken.items()]
     return f"None is the layout's own: {'; '.join(said)}; bench what the file says."
+
+
+def _installed(text: str | None) -> str | None:
+    """The label of a method, if there is one of its name."""
+    if text is None:
+        return None
+    spec = parse_spec(text)
+    return replace(spec, name=Registry.discover().find(spec.name).name).text
+
+
+TrainedBy = Annotated[str | None, AfterValidator(_installed)]
 
 
 class CheckpointConfig(MethodConfig):
@@ -61,6 +77,9 @@ class CheckpointConfig(MethodConfig):
     route: str | None = Field(None, description=_own(lambda one: one.route) + " `main` where there is one only.")
     routes: tuple[str, ...] | None = None
     """The file's batch norms; found in it, there is nothing to choose."""
+    weights_of: TrainedBy = None
+    """The method that trained them, as --methods takes it (`dynacl-pp`, `"amoc[epochs=1000,batch_size=512]"`), by the
+    user's word: its published numbers stand beside the rows. No file of `bench export`, which has rows of its own."""
 
     @model_validator(mode="before")
     @classmethod
@@ -78,7 +97,7 @@ class CheckpointConfig(MethodConfig):
 
 def _of_ours(file: InputFile, given: Mapping[str, Any]) -> dict[str, Any]:
     card = our_card(file)
-    if stated := sorted({"architecture", "normalisation", "network"} & {name for name in given if given[name]}):
+    if stated := [name for name in SAID_BY_CARD if given.get(name)]:
         raise BenchError(
             f"file '{file.path}' was exported by this package and says its {stated[0]} by itself: leave "
             f"{' and '.join(stated)} out."

@@ -154,5 +154,10 @@ _SEVERITY = (Verdict.FAIL, Verdict.WARN, Verdict.OK)
 
 def overall(results: Iterable[Result]) -> Verdict | None:
     """The gravest of some verdicts; None where no gate was measured."""
-    found = {result.verdict for result in results}
+    return gravest(result.verdict for result in results)
+
+
+def gravest(verdicts: Iterable[str]) -> Verdict | None:
+    """The gravest of some verdicts; None where no gate was measured."""
+    found = set(verdicts)
     return next((verdict for verdict in _SEVERITY if verdict in found), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from fractions import Fraction
 from typing import Any
@@ -16,9 +16,9 @@ from bench.attacks.catalogue import ATTACKS
 from bench.attacks.threats import Metric
 from bench.data.profiles import profile_of
 from bench.gates.verdicts import Verdict
-from bench.grammar import parse_spec
+from bench.grammar import Spec, parse_spec
 from leaderboard.claims.claim import PUBLISHED, Claim, Head
-from leaderboard.rows import Setting
+from leaderboard.rows import Setting, head_of
 
 ANY = "*"
 COLUMNS = frozenset(map(str, Metric))
@@ -27,6 +27,8 @@ FAILED = Verdict.FAIL.value
 """The verdict of a row's gates that takes every other verdict away."""
 FULL = "paper"
 """The schedule of published numbers."""
+WEIGHTS_OF = "weights_of"
+"""The setting of rows of a file's weights that says which method trained them, as `--methods` takes it."""
 _ROUNDED = 5e-5  # Of a budget: RoCL writes 8/255 as .0314.
 
 
@@ -154,6 +156,18 @@ class Counterpart:
         return f"{self.label} on {self.dataset} under {' or '.join(self.protocols)}"
 
 
+def trained(row: Mapping[Any, Any]) -> tuple[Spec, Mapping[str, Any]]:
+    """The method that trained a row's encoder, and its settings as far as they are known.
+
+    Of released weights nothing is known but what the row's user said of them.
+    """
+    config: Mapping[str, Any] = json.loads(row["config"])
+    if (said := config.get(WEIGHTS_OF)) is None:
+        return parse_spec(row["label"]), config
+    spec = parse_spec(said)
+    return spec, spec.options
+
+
 def differences(claim: Claim, here: Counterpart, row: Mapping[Any, Any]) -> tuple[str, ...]:
     """What keeps a row from answering the claim's question; empty where nothing does.
 
@@ -187,7 +201,7 @@ def _of_schedule(claim: Claim, row: Mapping[Any, Any]) -> Iterator[str]:
         yield f"schedule {setting.schedule}, not {FULL}"
     elif setting.budget is not None:
         yield f"{setting.budget:g} passes per image (--budget), not the paper's epochs"
-    elif reason := _length(claim, setting.epochs, json.loads(row["config"])):
+    elif reason := _length(claim, setting.epochs, trained(row)[1]):
         yield reason
 
 
@@ -197,19 +211,19 @@ def _length(claim: Claim, epochs: int | None, config: Mapping[str, Any]) -> str 
     if epochs is not None and len(stages) != 1:
         return f"{epochs} epochs (--epochs), not the paper's"
     if stages and config.get("epochs") != int(stages[-1]):
-        return f"{config.get('epochs')} epochs, not {stages[-1]}"
+        return f"{config.get('epochs', 'unknown')} epochs, not {stages[-1]}"
     return None
 
 
 def _of_settings(claim: Claim, here: Counterpart, row: Mapping[Any, Any]) -> Iterator[str]:
     """Options that the user set must be those that the claim's method stands for, and a stated batch size too."""
-    wanted, found = parse_spec(here.label), parse_spec(row["label"])
+    wanted, (found, settings) = parse_spec(here.label), trained(row)
     stated = {"epochs": claim.pretrain_epochs, "batch_size": claim.batch_size}
     compared = {name for name, value in stated.items() if value}  # By the config, wherever it was set.
     options = {name: value for name, value in found.options.items() if name not in compared}
     if not _is_covered(wanted.options, options):
-        yield f"settings of {row['label']}, not {here.label}"
-    batch = json.loads(row["config"]).get("batch_size")
+        yield f"settings of {found.text}, not {here.label}"
+    batch = settings.get("batch_size", "unknown")
     if row["dataset"] == here.dataset and claim.batch_size and batch != int(claim.batch_size.split("+")[-1]):
         yield f"batch size {batch}, not {claim.batch_size}"
 
@@ -219,19 +233,13 @@ def _is_covered(wanted: Mapping[str, object], found: Mapping[str, object]) -> bo
 
 
 def _of_protocol(claim: Claim, here: Counterpart, row: Mapping[Any, Any]) -> Iterator[str]:
-    if _head(row["protocol"]) not in here.protocols:
+    if head_of(row["protocol"]) not in here.protocols:
         yield f"protocol {row['protocol']}, not {' or '.join(here.protocols)}"
     if claim.eps is None or row["dataset"] != here.dataset:
         return
     norm, eps = _ball(here, row)
     if abs(eps - float(Fraction(claim.eps))) > _ROUNDED or norm.lower() != claim.norm:
         yield f"{norm} eps {eps:.4g}, not {claim.norm} {claim.eps}"
-
-
-def _head(protocol: str) -> str:
-    """A protocol's name without `attacks=`: which others meet the same head changes the meaning of no number."""
-    spec = parse_spec(protocol)
-    return replace(spec, options={name: value for name, value in spec.options.items() if name != "attacks"}).text
 
 
 def _ball(here: Counterpart, row: Mapping[Any, Any]) -> tuple[str, float]:

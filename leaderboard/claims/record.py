@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,19 +10,18 @@ from typing import Any
 
 import pandas as pd
 
-from bench.schema import Status
 from leaderboard.claims.claim import Claim, Contradiction, Form, Head, load_claims, load_contradictions
 from leaderboard.claims.counterparts import (
-    COLUMNS,
     FAILED,
     Counterpart,
     Counterparts,
     Missing,
     differences,
     load_counterparts,
+    trained,
 )
 from leaderboard.claims.verdicts import MARGIN, Ruling, Verdict, judge, not_comparable, not_measured
-from leaderboard.rows import IDENTITY, Setting, by_setting, current, scores
+from leaderboard.rows import IDENTITY, Setting, by_setting, current, failed_seeds, scores
 
 
 @dataclass(frozen=True)
@@ -47,6 +45,16 @@ class Measured:
         return "/".join(str(self.first[name]) for name in IDENTITY) + f", {Setting.of(self.first).text}"
 
     @property
+    def method(self) -> str:
+        """Name of the method that trained its encoders; of released weights, as far as that was said."""
+        return trained(self.first)[0].name
+
+    @property
+    def released(self) -> bool:
+        """Whether the encoders were there already: nothing here trained them, and nobody knows what they saw."""
+        return bool(self.first["external_data"]) and self.first["passes"] == 0
+
+    @property
     def resolution(self) -> float:
         """What one test image is worth, in points; 0 where it is not known how many there are."""
         images = self.first["test_images"]
@@ -54,16 +62,11 @@ class Measured:
 
     def failed(self, column: str) -> int:
         """Pre-training seeds that have no number because their cell failed."""
-        failed = self.rows.loc[self.rows["status"].eq(Status.FAILED.value), "seed_pretrain"]
-        return len(set(failed.astype(int)) - set(self.by_seed(column).index))
+        return len(failed_seeds(self.rows, column))
 
     def by_seed(self, column: str) -> pd.Series:
         """One number per pre-training seed, of a column or of an attack among the scores; none where there is none."""
-        if column in COLUMNS:
-            return scores(self.rows, column)
-        found = [json.loads(text).get(column) if isinstance(text, str) else None for text in self.rows["scores"]]
-        scored = pd.Series(found, index=self.rows.index, name=column, dtype=float)
-        return scores(self.rows.join(scored), column)
+        return scores(self.rows, column)
 
 
 def measured(frame: pd.DataFrame) -> tuple[Measured, ...]:
@@ -169,7 +172,7 @@ class Record:
 
 def _nearest(claim: Claim, here: Counterpart, groups: Iterable[Measured]) -> list[tuple[Measured, tuple[str, ...]]]:
     """The groups that answer the claim; where none does, the one of its method that differs in the fewest ways."""
-    candidates = (group for group in groups if group.first["method"] == here.method)
+    candidates = (group for group in groups if group.method == here.method)
     found = [(group, differences(claim, here, group.first)) for group in candidates if len(group.by_seed(here.column))]
     answering = [one for one in found if not one[1]]
     return answering or sorted(found, key=lambda one: (len(one[1]), one[0].text))[:1]
@@ -186,17 +189,17 @@ def _is_about(here: Counterpart | Missing, claim: Claim, group: Measured, metric
     """Whether a table's cell is of the claim's method, metric, kind of head, and of data like the claim's."""
     if isinstance(here, Missing) or here.column != metric:
         return False
-    row, head = group.first, HEADS.get(_family(group.first["protocol"]))
+    row, head = group.first, HEADS.get(family_of(group.first["protocol"]))
     own = row["pretrain_data"] == row["dataset"]  # Not a transfer, which is like the data set it comes from.
     data = row["dataset_like"] if own else row["dataset"]
-    return (row["method"], data, head) == (here.method, here.dataset, claim.protocol)
+    return (group.method, data, head) == (here.method, here.dataset, claim.protocol)
 
 
 HEADS: Mapping[str, Head] = {"slf": Head.SLF, "alf": Head.ALF, "aff": Head.AFF, "own": Head.NONE}
 """By what the names of protocols begin with."""
 
 
-def _family(protocol: str) -> str:
+def family_of(protocol: str) -> str:
     """`slf` of `slf-1`, `slf@ncp-bn` and `slf-1[precision=tf32]`."""
     return protocol.partition("-")[0].partition("@")[0]
 

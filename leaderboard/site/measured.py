@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
-from bench.gates.verdicts import Verdict
+from bench.gates.verdicts import Verdict, gravest
 from bench.keys import digest
 from leaderboard.claims.record import Measured
-from leaderboard.layouts import Layout
+from leaderboard.layouts import Arrangement
 from leaderboard.rows import IDENTITY, Setting, fingerprint
 from leaderboard.site.model import Board, Entry, Flag, Gate, Kind, Score
+from leaderboard.spelling import command_line
 from leaderboard.tables import build, notes
 from leaderboard.tables.model import Cell, Group, Key, Line, Metric, State, Table
 
-OTHERS_WEIGHTS = frozenset({"checkpoint", "imported"})
-"""Methods that train nothing: they bring an encoder along."""
-GRAVITY = (Verdict.FAIL, Verdict.WARN, Verdict.OK, Verdict.NOT_RUN)
-"""From the gravest."""
 _DIGITS = 10  # Of an entry's name in a link.
 
 FLAG_COLUMNS: Mapping[Flag, str] = {
@@ -72,7 +68,7 @@ def boards(
     """
     placed = {_place(group): group for group in groups}
     for _, rows in frame.groupby(["protocol", "schedule"]):  # Tables never hold two: the same, in less time.
-        for table, columns in _columns(build.build(rows, Layout.TABLE2)):
+        for table, columns in _columns(build.build(rows, Arrangement.BY_PROTOCOL)):
             yield _board(table, columns, placed, published)
 
 
@@ -124,22 +120,17 @@ def _entry(group: Measured, scores: Mapping[Metric, Score], published: tuple[str
     rows, first = group.rows, group.first
     return Entry(
         id=digest(group.text)[:_DIGITS],
-        kind=Kind.REMEASURED if first["method"] in OTHERS_WEIGHTS else Kind.RETRAINED,
+        kind=Kind.REMEASURED if group.released else Kind.RETRAINED,
         label=first["label"],
         scores=scores,
         external=bool(first["external_data"]),
-        gate_verdict=_gravest(rows["gate_verdict"].dropna()),
+        gate_verdict=gravest(rows["gate_verdict"].dropna()),
         gates=tuple(_gates(rows)),
         flags=tuple(_flags(rows, scores)),
         notes=(*notes.of_method(rows), *_of_cells(scores)),
         published=published,
         provenance=_provenance(group),
     )
-
-
-def _gravest(verdicts: Iterable[str]) -> str | None:
-    there = set(verdicts)
-    return next((verdict.value for verdict in GRAVITY if verdict in there), None)
 
 
 def _gates(rows: pd.DataFrame) -> Iterator[Gate]:
@@ -149,7 +140,7 @@ def _gates(rows: pd.DataFrame) -> Iterator[Gate]:
         for name, facts in json.loads(text).items():
             found.setdefault(name, []).append(facts)
     for name, facts in sorted(found.items()):
-        verdict = _gravest(one["verdict"] for one in facts) or Verdict.NOT_RUN.value
+        verdict = gravest(one["verdict"] for one in facts) or Verdict.NOT_RUN
         same = [one for one in facts if one["verdict"] == verdict]
         yield Gate(name, verdict, len(same), _of_gate(same[0]))
 
@@ -203,7 +194,7 @@ def command(group: Measured) -> str:
     """What prints its numbers again, from the store."""
     label, dataset, protocol = (group.first[name] for name in IDENTITY)
     given = {"--methods": label, "--datasets": dataset, "--protocols": protocol, "--schedule": group.first["schedule"]}
-    return shlex.join(["bench", "table", *(word for option in given.items() for word in option)])
+    return command_line("table", given)
 
 
 def ranked(entries: Iterable[Entry]) -> tuple[Entry, ...]:

@@ -14,8 +14,7 @@ from leaderboard.claims.record import Record, measured
 from leaderboard.site import measured as measured_rows
 from leaderboard.site import published
 from leaderboard.site.model import FLAG_MEANINGS, Board, Entry, Flag, Gate, Score
-from leaderboard.tables.build import DATASET_NAMES
-from leaderboard.tables.model import MEASURES, Metric
+from leaderboard.tables.model import DATASET_NAMES, MEASURES, Metric
 
 PARTS = files("leaderboard.site")
 SCRIPTS = (

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from bench.keys import digest
 from leaderboard.claims.claim import Claim, Form
-from leaderboard.claims.counterparts import FULL, Missing
+from leaderboard.claims.counterparts import FULL, Counterpart, Missing
 from leaderboard.claims.record import Entry as Answer
 from leaderboard.claims.record import Measured, Record
 from leaderboard.claims.report import difference_text, measured_text, published_text
 from leaderboard.site.model import Board, Entry, Kind, Score
-from leaderboard.tables.model import MEASURES, Cell, Metric, State
+from leaderboard.tables.model import Cell, Metric, State, measure_of
 
 SCHEDULE = "as published"
 NOTE = (
@@ -90,7 +90,7 @@ def beside(record: Record, groups: Iterable[Measured]) -> Mapping[str, tuple[str
     there: dict[tuple[str, str], list[Measured]] = defaultdict(list)
     for group in groups:
         if group.first["schedule"] == FULL:
-            there[group.first["method"], group.first["dataset"]].append(group)
+            there[group.method, group.first["dataset"]].append(group)
     found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for claim in record.claims:
         for answer in _answers(record, claim, there):
@@ -106,11 +106,10 @@ def _answers(record: Record, claim: Claim, there: Mapping[tuple[str, str], Seque
 
 
 def _sentence(answer: Answer) -> str:
-    metric = answer.claim.quantity.value
-    name = MEASURES[Metric(metric)].heading if metric in _COLUMNS else metric
+    metric = answer.here.column if isinstance(answer.here, Counterpart) else answer.claim.metric
     verdict = answer.verdict
     return (
-        f"{name} {published_text(answer.claim)} published, {measured_text(verdict)} measured, "
+        f"{measure_of(metric).heading} {published_text(answer.claim)} published, {measured_text(verdict)} measured, "
         f"difference {difference_text(verdict)}: {verdict.text}"
     )
 

@@ -212,14 +212,18 @@ class Column(Generic[ColumnT]):
 
 
 def compare_columns(
-    columns: Mapping[ColumnT, Scores], family: frozenset[ColumnT] = frozenset()
+    columns: Mapping[ColumnT, Scores],
+    family: frozenset[ColumnT] = frozenset(),
+    lower_is_better: frozenset[ColumnT] = frozenset(),
 ) -> tuple[Column[ColumnT], ...]:
     """Compare the best of each column with each other method, two-sided, Holm over all tests of the `family` columns.
 
-    The best is the largest mean over all seeds of a method, the first of equals; a method with fewer than two seeds
-    is neither best nor tested. Columns outside the family, and tests that are `undecidable`, keep raw p-values.
+    The best is the largest mean over all seeds of a method (the smallest where lower is better), the first of equals;
+    a method with fewer than two seeds is neither best nor tested. Columns outside the family, and tests that are
+    `undecidable`, keep raw p-values.
     """
-    found = {(key, c.other): c for key, scores in columns.items() for c in _against_best(scores)}
+    signs = {key: -1 if key in lower_is_better else 1 for key in columns}
+    found = {(key, c.other): c for key, scores in columns.items() for c in _against_best(scores, signs[key])}
     members = {at: c.test.p for at, c in found.items() if at[0] in family and c.test and not c.undecidable}
     adjusted = dict(zip(members, holm(list(members.values())), strict=True))
     return tuple(
@@ -232,10 +236,11 @@ def compare_columns(
     )
 
 
-def _against_best(scores: Scores) -> list[Comparison]:
+def _against_best(scores: Scores, sign: int) -> list[Comparison]:
+    """The best, by sign times mean, against each other."""
     candidates = {label: values for label, values in scores.items() if len(values) >= 2}
     if len(candidates) < 2:
         return []
-    best = max(candidates, key=lambda label: round(float(candidates[label].mean()), 9))
+    best = max(candidates, key=lambda label: round(sign * float(candidates[label].mean()), 9))
     others = (label for label in candidates if label != best)
     return [Comparison(best, other, paired_t(candidates[best], candidates[other])) for other in others]

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import Annotated, TypeVar
 
 import typer
 
 from bench.errors import BenchError, unknown
 from leaderboard.layouts import Format, Layout
-
-if TYPE_CHECKING:
-    from leaderboard.tables.model import Table
+from leaderboard.spelling import command_line
 
 ChoiceT = TypeVar("ChoiceT", bound=StrEnum)
 
 LAYOUT_HELP = (
-    f"{Layout.TABLE2}: a table per protocol, data sets side by side; {Layout.TABLE3}: a table per data set, protocols "
-    "side by side; by default the latter where a data set was judged under several protocols. "
-    f"{Layout.ATTACKS}: a table per protocol, with a column for every attack of its rows (--attacks of `bench run`)."
+    f"As a table of a paper: {', '.join(Layout)}; by default a table per data set where one was judged under several "
+    "protocols, else per protocol."
 )
-_PIPE_WIDTH = 200  # Columns where there is no terminal whose width could be asked for.
 
 
 def table(
@@ -38,19 +32,20 @@ def table(
     fragment: Annotated[bool, typer.Option("--fragment", help="LaTeX: only the table environments.")] = False,
 ) -> None:
     """Print finished results as a table: mean ± sd over seeds, tested, best in bold."""
-    form, arrangement = _one_of(Format, "format", format), _one_of(Layout, "layout", layout) if layout else None
+    form, paper = _one_of(Format, "format", format), Layout.named(layout) if layout else None
     if fragment and form is not Format.LATEX:
         raise BenchError(f"--fragment is an option of LaTeX, not of {form}: add --format latex, or leave it out.")
     from leaderboard.claims.record import Record
+    from leaderboard.rendering.formats import show
     from leaderboard.rows import Selection, load
     from leaderboard.tables import build
 
     selection = Selection.parse(methods, datasets, protocols, schedule)
     options = {"--out": out, "--methods": methods, "--datasets": datasets, "--protocols": protocols}
-    command = _command({**options, "--schedule": schedule, "--layout": arrangement, "--format": form})
+    command = _command({**options, "--schedule": schedule, "--layout": paper, "--format": form})
     command, published = (f"{command} --claims", Record.shipped()) if claims else (command, None)
-    found = build.build(load(out, selection), arrangement, selection.methods, command, published)
-    _print(found, form, fragment)
+    found = build.build(load(out, selection), paper, selection.methods, command, published)
+    show(found, form, fragment=fragment)
 
 
 def _one_of(choices: type[ChoiceT], kind: str, name: str) -> ChoiceT:
@@ -62,26 +57,4 @@ def _one_of(choices: type[ChoiceT], kind: str, name: str) -> ChoiceT:
 def _command(options: dict[str, object]) -> str:
     """The command line that prints the same again; options at their default are left out."""
     default = {"--out": Path("runs"), "--format": Format.TERMINAL}
-    given = [(name, str(value)) for name, value in options.items() if value is not None and value != default.get(name)]
-    return shlex.join(["bench", "table", *(word for option in given for word in option)])
-
-
-def _print(found: tuple[Table, ...], format: Format, fragment: bool) -> None:
-    from leaderboard.tables import render
-
-    if format is Format.TERMINAL:
-        _print_terminal(found)
-    else:
-        text = render.latex(found, fragment=True) if fragment else render.TEXT[format](found)
-        sys.stdout.write(text)
-
-
-def _print_terminal(found: tuple[Table, ...]) -> None:
-    from rich.console import Console
-
-    from leaderboard.tables import render
-
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_PIPE_WIDTH)
-    console.print(render.terminal(found, styled=console.is_terminal))
+    return command_line("table", {name: value for name, value in options.items() if value != default.get(name)})

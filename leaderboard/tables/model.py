@@ -6,12 +6,20 @@ Nothing here knows where the numbers come from or how a table is printed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from leaderboard.claims.record import Entry
 from leaderboard.rows import Setting
 from leaderboard.statistics.paired import Column, Comparison
+
+DATASET_NAMES: Mapping[str, str] = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "stl10": "STL-10"}
+"""As papers write them, in the order in which they list them."""
+
+
+def title_of(name: str) -> str:
+    """A data set as papers write it; any other name as it is."""
+    return DATASET_NAMES.get(name, name)
 
 
 class Metric(StrEnum):
@@ -50,8 +58,27 @@ MEASURES: Mapping[Metric, Measure] = {
 }
 
 
+class Cost(StrEnum):
+    """What pre-training cost."""
+
+    HOURS = "hours"
+    EPOCH_SECONDS = "epoch_seconds"
+    PASSES = "passes"
+
+
+COSTS: Mapping[Cost, Measure] = {
+    Cost.HOURS: Measure("time", "wall time of the last stage of pre-training", "h", higher_is_better=False),
+    Cost.EPOCH_SECONDS: Measure("time per epoch", "that time by its epochs", "s", higher_is_better=False),
+    Cost.PASSES: Measure(
+        "passes", "passes of the encoder per image over all stages", "", decimals=0, higher_is_better=False
+    ),
+}
+
+
 def measure_of(metric: str) -> Measure:
-    """How a metric is headed: a column of the rows, or an attack whose accuracy is among their `scores` alone."""
+    """How a metric is headed: a column of the rows, a cost, or an attack whose accuracy is in their `scores` alone."""
+    if metric in set(Cost):
+        return COSTS[Cost(metric)]
     return MEASURES[Metric(metric)] if metric in set(Metric) else Measure(metric, f"under attack {metric}")
 
 
@@ -201,6 +228,7 @@ class Table:
         provenance: where its numbers come from.
         claims: published numbers beside its cells, where they were asked for.
         stub: headings of the columns left of the numbers.
+        measures: how metrics are headed and printed here, by name, where that is not as `measure_of` says.
     """
 
     title: str
@@ -212,6 +240,7 @@ class Table:
     provenance: Provenance
     claims: tuple[Claimed, ...] = ()
     stub: tuple[str, ...] = ("method",)
+    measures: Mapping[str, Measure] = field(default_factory=dict)
 
     @property
     def keys(self) -> tuple[Key, ...]:
@@ -235,7 +264,11 @@ class Table:
     def name_of(self, key: Key) -> str:
         """A column's name: `CIFAR-10 AA`."""
         [title] = {group.title for group in self.groups if key in group.keys}
-        return f"{title} {measure_of(key.metric).heading}"
+        return f"{title} {self.measure(key).heading}".strip()
+
+    def measure(self, key: Key) -> Measure:
+        """How a column is headed and printed."""
+        return self.measures.get(key.metric) or measure_of(key.metric)
 
 
 def _letters(index: int) -> str:

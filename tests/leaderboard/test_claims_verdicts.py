@@ -215,6 +215,32 @@ def test_length_and_batch_of_pre_training_choose_the_claim(
 # The margin.
 
 
+RELEASED: Mapping[str, Any] = {"external_data": True, "passes": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("said", "reasons"),
+    [
+        ("ncp", ["unknown epochs, not 200", "batch size unknown, not 512+256"]),
+        ("ncp[epochs=200,batch_size=256]", []),
+        ("ncp[epochs=100,batch_size=256]", ["100 epochs, not 200"]),
+        ("ncp[epochs=200,batch_size=256,neighbour=3]", ["settings of"]),
+    ],
+)
+def test_released_weights_answer_for_the_method_that_they_are_said_to_be_of(said: str, reasons: list[str]) -> None:
+    config = canonical({"layout": "acl", "weights_of": said})
+    [entry] = entries(claim(), ours("checkpoint[path=a.pt]", config=config, **RELEASED))
+
+    assert len(entry.verdict.reasons) == len(reasons)
+    assert all(wanted in found for wanted, found in zip(reasons, entry.verdict.reasons, strict=True))
+    assert (entry.verdict.ruling is Ruling.REPRODUCED) == (not reasons)
+
+
+def test_released_weights_of_which_nothing_is_said_answer_nothing() -> None:
+    [entry] = entries(claim(), ours("checkpoint[path=a.pt]", config=canonical({"layout": "acl"}), **RELEASED))
+    assert entry.verdict.ruling is Ruling.NOT_MEASURED
+
+
 def test_the_margin_is_one_point_or_how_far_the_record_spreads() -> None:
     twice = Record((claim(), claim().model_copy(update={"paper": "another", "value": 51.72})), RECORD.counterparts)
     rules = [rule.model_copy(update={"paper": None}) for rule in RECORD.counterparts.protocol if rule.here]

@@ -9,7 +9,8 @@ import pytest
 from made_rows import failed, frame, row, rows
 
 from bench.errors import BenchError
-from leaderboard.rows import Selection, by_setting, current, failed_seeds, fingerprint, scores, select
+from bench.keys import canonical
+from leaderboard.rows import Selection, accuracies, by_setting, current, failed_seeds, fingerprint, scores, select
 
 LATER = "2026-02-01T00:00:00+00:00"
 
@@ -156,3 +157,14 @@ def test_the_fingerprint_is_of_the_numbers_not_of_their_order() -> None:
 
     assert fingerprint(table) == fingerprint(table.iloc[::-1])
     assert fingerprint(table) != fingerprint(frame(rows("ncp", [40, 42]), failed("amoc")))
+
+
+def test_attacks_without_a_column_are_read_from_the_scores_whatever_is_null() -> None:
+    table = frame(
+        row("ncp", 0, aa=40.0, scores=canonical({"deepfool": 41.0, "autoattack": 40.0, "transfer:x": 60.0})),
+        failed("ncp", 1, corruption=70.0),
+    )
+    table.loc[1, "scores"] = None
+
+    assert scores(table, "deepfool").to_dict() == {0: 41.0}
+    assert accuracies(table) == ("aa", "corruption", "deepfool", "transfer:x")

@@ -16,6 +16,7 @@ import pytest
 from made_pages import CIFAR, HOSTILE, PAPER, data_of, gates, made, multiplied, page
 from made_rows import frame, row, rows
 
+from bench.keys import canonical
 from bench.schema import SCHEMA_VERSION
 from bench.store import Store, parquet
 from leaderboard.claims.claim import load_claims
@@ -130,11 +131,15 @@ def test_boards_stand_with_what_says_most_on_top(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "kind"),
-    [("ncp", Kind.RETRAINED), ("checkpoint[path=a.pt]", Kind.REMEASURED), ("imported[of=a.py:f]", Kind.REMEASURED)],
+    ("columns", "kind"),
+    [
+        ({}, Kind.RETRAINED),
+        ({"external_data": True, "passes": 400.0}, Kind.RETRAINED),
+        ({"external_data": True, "passes": 0.0}, Kind.REMEASURED),
+    ],
 )
-def test_weights_of_others_are_told_from_our_own(method: str, kind: Kind) -> None:
-    (board,) = boards_of(frame(rows(method, [44.0])))
+def test_weights_that_were_there_already_are_told_from_those_trained_here(columns: dict[str, Any], kind: Kind) -> None:
+    (board,) = boards_of(frame(rows("any", [44.0], **columns)))
 
     assert board.entries[0].kind is kind
 
@@ -207,6 +212,17 @@ def test_published_numbers_stand_beside_the_rows_that_answer_them() -> None:
     (aa,) = (sentence for sentence in beside[where] if sentence.startswith("AA"))
     assert aa.startswith("AA 49.22 published, 49.27 ±0.15 (n 3) measured, difference +0.05")
     assert "reproduced (NCP-ACL, Table 2" in aa
+
+
+def test_released_weights_stand_beside_the_numbers_of_the_method_that_trained_them() -> None:
+    config = canonical({"layout": "dynacl", "weights_of": "dynacl-pp"})
+    released = {**PAPER, "protocol": "slf@robustssl", "config": config, "external_data": True, "passes": 0.0}
+    found = frame(rows("checkpoint[layout=dynacl,path=a.pt,weights_of=dynacl-pp]", [46.4, 46.5], **released))
+    (entry,) = data_of(page(found))["boards"][0]["entries"]
+    texts = data_of(page(found))["texts"]
+
+    assert entry["kind"] == Kind.REMEASURED
+    assert [texts[number] for number in entry["published"] if texts[number].startswith("AA 46.54 published")]
 
 
 # The tests of the page are those of the tables

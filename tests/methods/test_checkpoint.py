@@ -268,8 +268,17 @@ def test_settings_say_all_that_the_layout_says_and_need_the_file_no_more(save: S
         "network": "momentum",
         "route": "adv",
         "routes": ["clean", "adv"],
+        "weights_of": None,
     }
     assert CheckpointConfig.model_validate(found.model_dump(mode="json")) == found
+
+
+def test_the_method_that_trained_them_is_one_that_is_installed(save: Save) -> None:
+    path = save(DUAL)
+    said = settings(path, layout="acl", weights_of="dynacl_pp[epochs=100]")
+    assert said.identity()["weights_of"] == "dynacl-pp[epochs=100]"
+    with pytest.raises(BenchError, match="'dynacll'"):
+        settings(path, layout="acl", weights_of="dynacll")
 
 
 def test_settings_list_what_every_layout_takes_with_its_source() -> None:
