@@ -25,7 +25,7 @@ from leaderboard.figures.material import (
 from leaderboard.figures.model import Axis, Figure, Panel, Point, Role, Scale, Series
 from leaderboard.tables.model import measure_of
 
-_WIDE = 16  # Largest over smallest whole number from which an axis is logarithmic.
+_WIDE = 8  # Largest over smallest whole number from which an axis is logarithmic.
 _OF_PAPERS = "Open marks are published numbers, of the paper's own schedule."
 
 
@@ -184,5 +184,10 @@ def _published(
             continue
         value = parse_spec(here.label).options.get(option)
         same = (here.dataset, here.column, bare(here.label, option)) == (place[0], metric, curve.name)
-        if same and place[1] in here.protocols and _is_number(value) and axis.scale is not Scale.CATEGORIES:
+        if (
+            same
+            and bare(place[1], "attacks") in here.protocols
+            and _is_number(value)
+            and axis.scale is not Scale.CATEGORIES
+        ):
             yield Point(_at(axis, value), claim.value)
