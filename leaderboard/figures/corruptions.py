@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import pandas as pd
 
@@ -11,22 +12,23 @@ from bench.store import Store
 from leaderboard.figures.contrasts import lines_of
 from leaderboard.figures.material import READING, Material, mean_point, nothing_to_draw
 from leaderboard.figures.model import Along, Figure, Panel, Point, Series, accuracy_axis
-from leaderboard.studies.cells import Row
-from leaderboard.studies.corruption import by_corruption
 
 _APART = 0.22  # Methods on one line, in lines of the plot; less where there are many.
 
 Means = Mapping[str, float]
 """Type to accuracy, per cent."""
-Study = Callable[[Store, Row], Means]
+Row: TypeAlias = Mapping[Hashable, Any]
+Study: TypeAlias = Callable[[Store, Row], Means]
 
 
-def stored(store: Store, row: Row) -> Means:
+def studied(store: Store, row: Row) -> Means:
     """The accuracies of a finished cell by type, means over severities."""
+    from leaderboard.studies.corruption import by_corruption  # It brings torch along, which other figures do without.
+
     return by_corruption(store, row).means
 
 
-def build(material: Material, study: Study = stored) -> Figure:
+def build(material: Material, study: Study = studied) -> Figure:
     """A panel per data set and protocol, a line per type, methods side by side, means over severities.
 
     Args:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bench.schema import Status
 from bench.store import Store
 from leaderboard.figures.material import Material, dataset_name, nothing_to_draw
 from leaderboard.figures.model import Axis, Figure, Panel, Point, Role, Scale, Series
-from leaderboard.studies.cells import Row
-from leaderboard.studies.embedding import Embedding, embedding
+
+if TYPE_CHECKING:
+    from leaderboard.studies.embedding import Embedding
 
 CLASSES: Mapping[str, tuple[str, ...]] = {
     "cifar10": ("plane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
@@ -21,10 +23,18 @@ MOST_NAMED = 20
 """Classes that have room for their names."""
 _BESIDE = 3  # Panels in a row.
 
-Study = Callable[[Store, Row, Path], Embedding]
+Row: TypeAlias = Mapping[Hashable, Any]
+Study: TypeAlias = "Callable[[Store, Row, Path], Embedding]"
 
 
-def build(material: Material, study: Study = embedding) -> Figure:
+def studied(store: Store, row: Row, data_dir: Path) -> Embedding:
+    """The picture of a finished cell, on the CPU."""
+    from leaderboard.studies.embedding import embedding  # It brings torch along, which other figures can do without.
+
+    return embedding(store, row, data_dir)
+
+
+def build(material: Material, study: Study = studied) -> Figure:
     """A panel per method, data set and protocol: test images of the first seed by t-SNE, coloured by class.
 
     Args:

@@ -55,7 +55,16 @@ def reproduce(
     format: Annotated[str, typer.Option(metavar="NAME", help=FORMAT_HELP)] = Format.TERMINAL,
     write: Annotated[Path, typer.Option(metavar="DIR", help="Where the files of figures go.")] = Path("figures"),
 ) -> int:
-    """Run what a table or figure of a paper needs, and show it: quick, on digits, unless --schedule says otherwise."""
+    """Run what a table or figure of a paper needs, and show it: quick, on digits, unless --schedule says otherwise.
+
+    bench reproduce: lists them.
+
+    bench reproduce ncp-acl/table2 --seeds 5: minutes on a CPU, prints the table.
+
+    bench reproduce amoc/fig3 --schedule short --plan: what it would need, runs nothing.
+
+    bench reproduce amoc/table8 --no-run --format latex: what the store holds, for a paper.
+    """
     _check(format, write)
     if name is None:
         _list(flags)

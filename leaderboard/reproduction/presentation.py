@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-
-from rich.console import Console
 
 from bench.sweep import Schedule
 from leaderboard.figures.model import Figure
 from leaderboard.figures.write import write
 from leaderboard.layouts import Format
+from leaderboard.rendering.formats import show
 from leaderboard.reproduction.evidence import asked_of, missing
 from leaderboard.reproduction.exhibits import Evidence, Exhibit, PaperFigure, PaperTable
-from leaderboard.tables import render
-from leaderboard.tables.model import Table
 
 NO_EVIDENCE = (
     "The schedule {} is no evidence for or against the paper: it shows that everything works, and --schedule paper "
     "answers."
 )
 ABSENT = "{} of the {} cells are not in the store: leave out --no-run to compute them."
-_PIPE_WIDTH = 200  # Columns where there is no terminal whose width could be asked for.
 
 
 def present(exhibit: Exhibit, evidence: Evidence, format: Format, folder: Path) -> None:
@@ -41,11 +36,9 @@ def present(exhibit: Exhibit, evidence: Evidence, format: Format, folder: Path) 
     remarks = tuple(_remarks(evidence))
     match exhibit:
         case PaperTable():
-            tables = exhibit.show(evidence)
-            print_tables([replace(table, notes=(*table.notes, *remarks)) for table in tables], format)
+            show([replace(table, notes=(*table.notes, *remarks)) for table in exhibit.show(evidence)], format)
         case PaperFigure():
-            figure = exhibit.show(evidence)
-            _write_figure(_named(figure, exhibit, remarks), folder)
+            _write_figure(_named(exhibit.show(evidence), exhibit, remarks), folder)
 
 
 def _remarks(evidence: Evidence) -> Iterator[str]:
@@ -55,17 +48,6 @@ def _remarks(evidence: Evidence) -> Iterator[str]:
         yield NO_EVIDENCE.format(", ".join(short))
     if absent := missing(evidence):
         yield ABSENT.format(absent, len(asked_of(evidence.sweeps)))
-
-
-def print_tables(tables: list[Table], format: Format) -> None:
-    """Print tables in a format."""
-    if format is not Format.TERMINAL:
-        sys.stdout.write(render.TEXT[format](tuple(tables)))
-        return
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_PIPE_WIDTH)
-    console.print(render.terminal(tuple(tables), styled=console.is_terminal))
 
 
 def _named(figure: Figure, exhibit: Exhibit, remarks: tuple[str, ...]) -> Figure:

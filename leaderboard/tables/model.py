@@ -66,8 +66,27 @@ FURTHER: Mapping[str, Measure] = {
 """Columns of the rows that are shown where they are asked for."""
 
 
+class Cost(StrEnum):
+    """What pre-training cost."""
+
+    HOURS = "hours"
+    EPOCH_SECONDS = "epoch_seconds"
+    PASSES = "passes"
+
+
+COSTS: Mapping[Cost, Measure] = {
+    Cost.HOURS: Measure("time", "wall time of the last stage of pre-training", "h", higher_is_better=False),
+    Cost.EPOCH_SECONDS: Measure("time per epoch", "that time by its epochs", "s", higher_is_better=False),
+    Cost.PASSES: Measure(
+        "passes", "passes of the encoder per image over all stages", "", decimals=0, higher_is_better=False
+    ),
+}
+
+
 def measure_of(metric: str) -> Measure:
-    """How a metric is headed: a column of the rows, or an attack whose accuracy is among their `scores` alone."""
+    """How a metric is headed: a column of the rows, a cost, or an attack whose accuracy is in their `scores` alone."""
+    if metric in set(Cost):
+        return COSTS[Cost(metric)]
     if metric in set(Metric):
         return MEASURES[Metric(metric)]
     return FURTHER.get(metric) or Measure(metric, f"under attack {metric}")
