@@ -65,10 +65,13 @@ function seedsText(entry) {
 
 function draw() {
   const shown = shownBoards();
-  const metrics = METRICS.filter(({ place }) =>
-    shown.some(([, entries]) => entries.some((entry) => entry.scores[place])),
+  const metrics = METRICS.filter(
+    ({ place, usual, name }) =>
+      (usual || state.columns === ALL || state.sort.endsWith(name)) &&
+      shown.some(([, entries]) => entries.some((entry) => entry.scores[place])),
   );
   const open = document.activeElement?.id;
+  byId("board").classList.toggle("wide", metrics.some(({ usual }) => !usual));
   byId("board").replaceChildren(
     shown.length ? tableOf(shown, metrics) : make("p", { class: "empty" }, "No entry fits these filters."),
   );
@@ -173,7 +176,13 @@ function nameOf(entry, opened) {
 function badgesOf(entry) {
   const flags = entry.flags.map((flag) => badge("flag", flag, DATA.flags[flag]));
   const origin = entry.origin ? make("span", { class: "origin" }, entry.origin) : null;
-  return make("div", { class: "badges" }, badge(`kind-${entry.kind}`, entry.kind, KINDS[entry.kind]), flags, origin);
+  const kind = badge(`kind-${entry.kind}`, entry.kind, KINDS[entry.kind]);
+  return make("div", { class: "badges" }, kind, flags, origin ?? paperOf(entry));
+}
+
+function paperOf(entry) {
+  const [by, href, venue] = DATA.papers[entry.method] ?? [];
+  return href ? make("a", { class: "paper", href, title: venue, target: "_blank", rel: "noopener" }, by) : null;
 }
 
 function numberOf(entry, { name, place, heading }) {

@@ -1,5 +1,7 @@
 // What the page shows is in its address, behind the #: so every view can be linked to, and the page keeps nothing.
 
+const ALL = "all"; // Of columns: those of every attack that was met.
+
 const DEFAULTS = {
   text: "",
   dataset: "",
@@ -7,6 +9,7 @@ const DEFAULTS = {
   schedule: "",
   external: "",
   kind: "",
+  columns: "",
   sort: "rank",
   row: "",
   compare: "",
