@@ -41,8 +41,7 @@ function compareBy(column, turned) {
 
 /** The boards that have a wanted entry, with those entries in the order asked for. */
 function shownBoards() {
-  const turned = state.sort.startsWith("-");
-  const order = compareBy(turned ? state.sort.slice(1) : state.sort, turned);
+  const order = compareBy(sortColumn(state), state.sort.startsWith("-"));
   return DATA.boards
     .map((board) => [
       board,
@@ -67,7 +66,7 @@ function draw() {
   const shown = shownBoards();
   const metrics = METRICS.filter(
     ({ place, usual, name }) =>
-      (usual || state.columns === ALL || state.sort.endsWith(name)) &&
+      (usual || state.columns === ALL || sortColumn(state) === name) &&
       shown.some(([, entries]) => entries.some((entry) => entry.scores[place])),
   );
   const open = document.activeElement?.id;
@@ -182,7 +181,7 @@ function badgesOf(entry) {
 
 function paperOf(entry) {
   const [by, href, venue] = DATA.papers[entry.method] ?? [];
-  return href ? make("a", { class: "paper", href, title: venue, target: "_blank", rel: "noopener" }, by) : null;
+  return href ? make("a", { class: "paper", href, title: venue || null, target: "_blank", rel: "noopener" }, by) : null;
 }
 
 function numberOf(entry, { name, place, heading }) {

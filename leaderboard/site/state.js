@@ -37,6 +37,8 @@ function withCompared(state, id) {
   return { ...state, compare: next.join(",") };
 }
 
+const sortColumn = (state) => state.sort.replace(/^-/, "");
+
 /** Sort by a column, or turn it round: `aa`, then `-aa`; minus is ascending for numbers, which start at the largest. */
 function sortedBy(state, column) {
   return { ...state, sort: state.sort === column ? `-${column}` : column };
