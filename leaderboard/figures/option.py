@@ -182,7 +182,7 @@ def _published(
         here = record.counterparts.of(claim)
         if not isinstance(here, Counterpart) or claim.form is not Form.VALUE:
             continue
-        value = parse_spec(here.label).options.get(option)
+        value: Any = parse_spec(here.label).options.get(option)
         same = (here.dataset, here.column, bare(here.label, option)) == (place[0], metric, curve.name)
         if (
             same
