@@ -66,7 +66,7 @@ def evaluate(
 
     with _method(encoder, _settings(layout, options), Path(flags.get("out", "runs"))) as method:
         sweep = Sweep.of(**{"seeds": SEEDS, "schedule": SCHEDULE, **flags, "methods": method})
-        return run(sweep, table=table)
+        return run((sweep,), table=table)
 
 
 def _settings(layout: str | None, options: str | None) -> dict[str, Any]:

@@ -5,36 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bench.errors import unknown
-from leaderboard.claims.record import Record
-from leaderboard.layouts import Layout
-from leaderboard.reproduction.exhibits import Evidence, Exhibit, PaperTable
-from leaderboard.tables.build import build
-from leaderboard.tables.model import Table
+from leaderboard.reproduction import amoc, ncp_acl
+from leaderboard.reproduction.exhibits import Exhibit
 
-
-def _ncp_acl_table2(evidence: Evidence) -> tuple[Table, ...]:
-    return build(evidence.rows, Layout.TABLE2, evidence.order, evidence.command, Record.shipped())
-
-
-_ALL: tuple[Exhibit, ...] = (
-    PaperTable(
-        "ncp-acl/table2",
-        "Robust pre-training methods under standard linear fine-tuning: SA, RA, AA on three data sets",
-        "every number",
-        _ncp_acl_table2,
-    ),
-)
-
-EXHIBITS: Mapping[str, Exhibit] = {exhibit.name: exhibit for exhibit in _ALL}
+EXHIBITS: Mapping[str, Exhibit] = {exhibit.name: exhibit for exhibit in (*ncp_acl.EXHIBITS, *amoc.EXHIBITS)}
 """All of them by name, as the papers number them."""
 
 
-def exhibit_of(name: str) -> Exhibit:
-    """The exhibit called `name`.
+def exhibits_of(name: str) -> tuple[Exhibit, ...]:
+    """The exhibit called `name`, or all those of the paper that is called so.
 
     Raises:
-        BenchError: if there is none; the message lists the choices.
+        BenchError: if there is neither; the message lists the choices.
     """
-    if name not in EXHIBITS:
-        raise unknown("exhibit", name, EXHIBITS)
-    return EXHIBITS[name]
+    if name in EXHIBITS:
+        return (EXHIBITS[name],)
+    of_paper = tuple(exhibit for exhibit in EXHIBITS.values() if exhibit.paper == name)
+    if not of_paper:
+        raise unknown("table or figure", name, {*EXHIBITS, *(exhibit.paper for exhibit in EXHIBITS.values())})
+    return of_paper

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from bench.errors import BenchError
 from bench.grammar import expand, parse_specs
 from bench.store import Store
-from bench.sweep import Sweep
+from bench.sweep import Schedule, Sweep
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,12 +59,14 @@ class Exhibit:
     Attributes:
         name: the paper's short name and the place there: `ncp-acl/table2`.
         caption: what it shows, in our words.
-        published: how much of it the paper's text still gives.
+        published: what of it is left to compare with.
+        not_quick: why there is no short form on `digits`; empty where there is one.
     """
 
     name: str
     caption: str
     published: str
+    not_quick: str = field(default="", kw_only=True)
 
     @property
     def paper(self) -> str:
@@ -71,9 +74,23 @@ class Exhibit:
         return self.name.partition("/")[0]
 
     @property
-    def sweep(self) -> Path:
+    def file(self) -> Path:
         """The file that says what to run, as `bench run` takes it."""
         return SWEEPS / f"{self.name}.toml"
+
+    def can(self, flags: Mapping[str, Any]) -> bool:
+        """Whether there is such a form of it."""
+        return not self.not_quick or flags.get("schedule", Schedule.QUICK) != Schedule.QUICK
+
+    def sweeps(self, flags: Mapping[str, Any]) -> tuple[Sweep, ...]:
+        """What to run; `flags` are options of `Sweep` that go before those of the file.
+
+        Raises:
+            BenchError: for a wrong option, or a schedule that the exhibit does not have.
+        """
+        if not self.can(flags):
+            raise BenchError(f"'{self.name}' cannot be had with the schedule 'quick': {self.not_quick}.")
+        return Sweep.all_from_toml(self.file, **flags)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from bench.data.views import pixels_of
 from bench.engine.conditions import Conditions
 from bench.errors import BenchError
 from bench.execution import Precision
+from bench.executors.run import available_device
 from bench.executors.work import load_encoder, load_head
 from bench.plan import DataRef
 from bench.protocols.heads import classifier_of
@@ -52,7 +53,7 @@ class Judged:
         classifier: that was attacked, on `device`; its encoder is on the route that was judged.
         images: the test images that were attacked, on the CPU.
         data_dir: where its other images are read from.
-        device: `cpu`, `cuda`.
+        device: `cpu`, `cuda`, `cuda:1`.
     """
 
     name: str
@@ -63,14 +64,14 @@ class Judged:
     device: str
 
     @classmethod
-    def load(cls, store: Store, row: Row, data_dir: Path, device: str = "cpu") -> Judged:
-        """The cell of a row.
+    def load(cls, store: Store, row: Row, data_dir: Path, device: str = "auto") -> Judged:
+        """The cell of a row, on a device as `--device` takes it.
 
         Raises:
-            BenchError: if the cell failed or lost its stages, its method is gone, or the images are no longer those
-                that it was judged with.
+            BenchError: if there is no such device; the cell failed or lost its stages; its method is gone; the images
+                are no longer those that it was judged with.
         """
-        name = cell_name(row)
+        name, device = cell_name(row), available_device(device)
         _check_finished(store, row, name)
         encoder = load_encoder(store, row["pretrain_key"], method_of_row(_plain(row)), "cpu")
         classifier = classifier_of(encoder, load_head(store, row["head_key"])).to(device)

@@ -79,7 +79,7 @@ def embedding(
     data_dir: Path,
     settings: EmbeddingSettings = EmbeddingSettings(),
     *,
-    device: str = "cpu",
+    device: str = "auto",
     say: Say = to_stderr,
 ) -> Embedding:
     """The features of a finished cell's encoder, on the route that was judged.
@@ -90,7 +90,7 @@ def embedding(
         store, row: the cell.
         data_dir: where downloaded data sets lie.
         settings: how many images, how shown.
-        device: where features are computed.
+        device: where features are computed; `auto` is a GPU where there is one.
         say: told how long it takes, where that is over a minute.
 
     Raises:
@@ -124,7 +124,8 @@ def chosen(images: LabelledImages, count: int, purpose: str) -> LabelledImages:
 def unit(features: Floats) -> Floats:
     """Rows of length 1: Euclidean distance then ranks as the cosine does, which contrastive features are trained by."""
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    return np.divide(features, lengths, out=np.zeros_like(features), where=lengths > 0)
+    scaled: Floats = np.divide(features, lengths, out=np.zeros_like(features), where=lengths > 0)
+    return scaled
 
 
 def plane(features: Floats, settings: EmbeddingSettings) -> tuple[Floats, float]:

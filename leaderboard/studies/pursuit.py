@@ -122,20 +122,6 @@ class Pursuit:
     images: int
     effects: Mapping[Perturbation, Effect]
 
-    @property
-    def decrease_ratio(self) -> float | None:
-        """How many times as far as random noise the pursuit lowers the probability; None where noise does not."""
-        return self._ratio(lambda effect: effect.decrease)
-
-    @property
-    def success_ratio(self) -> float | None:
-        """How many times as often as random noise the pursuit succeeds; None where noise never does."""
-        return self._ratio(lambda effect: effect.success)
-
-    def _ratio(self, measure: Callable[[Effect], float]) -> float | None:
-        noise = measure(self.effects[Perturbation.NOISE])
-        return measure(self.effects[Perturbation.NEIGHBOUR]) / noise if noise > 0 else None
-
 
 def pursuit(
     store: Store,
@@ -143,7 +129,7 @@ def pursuit(
     data_dir: Path,
     settings: PursuitSettings | None = None,
     *,
-    device: str = "cpu",
+    device: str = "auto",
     say: Say = to_stderr,
 ) -> Pursuit:
     """The proof of concept on a finished cell, `simclr` under `slf-1` in the paper.
@@ -152,7 +138,7 @@ def pursuit(
         store, row: the cell.
         data_dir: where downloaded data sets lie.
         settings: NCP-ACL's on the row's data set by default.
-        device: where the network runs.
+        device: where the network runs; `auto` is a GPU where there is one.
         say: told how long it takes, where that is over a minute.
 
     Raises:
@@ -168,7 +154,7 @@ def pursuit(
         judged.announce("pursuit", len(pool) + _passes(settings) * len(judged.images), say)
         scores, found = clustered(judged.features(pool.pixels), settings.clustering, randomness)
         images, effects = effects_on(
-            judged.classifier, judged.images.to(device), found.centroids.to(device), settings, randomness
+            judged.classifier, judged.images.to(judged.device), found.centroids.to(judged.device), settings, randomness
         )
     return Pursuit(
         cell=judged.name,
@@ -183,8 +169,8 @@ def pursuit(
 
 
 def _passes(settings: PursuitSettings) -> int:
-    """Of an image: clean, perturbed by every draw, and three per step of PGD, where a gradient costs two."""
-    scored = 1 + sum(map(settings.draws_of, Perturbation))
+    """Of an image: logits and features, every draw, and three per step of PGD, whose backward costs two."""
+    scored = 2 + sum(map(settings.draws_of, Perturbation))
     return scored + 3 * settings.clustering.attack_steps * len(OBJECTIVES_OF)
 
 
@@ -217,12 +203,14 @@ class Targets:
     Attributes:
         x: [B, 3, H, W] in [0, 1].
         labels: int64 [B].
+        probability: of the true class, float64 [B].
         neighbour: centroids of their neighbouring clusters, [B, d].
         other: centroids of clusters other than their own, drawn at random, [B, d].
     """
 
     x: Tensor
     labels: Tensor
+    probability: Tensor
     neighbour: Tensor
     other: Tensor
 
@@ -284,20 +272,26 @@ def targets_of(
         settings: rank of the neighbour, and from where it is counted.
         generator: of the random clusters, on the CPU.
     """
-    correct = classifier(x).argmax(dim=1) == labels
-    features = normalize(classifier.encoder.encode(x[correct]), dim=1)
+    probabilities = classifier(x).double().softmax(dim=1)
+    correct = probabilities.argmax(dim=1) == labels
+    x, labels, probabilities = x[correct], labels[correct], probabilities[correct]
+    features = normalize(classifier.encoder.encode(x), dim=1)
     own = (features @ centroids.T).argmax(dim=1)
     points = features if settings.clustering.neighbour_of is Ranked.IMAGE else centroids[own]
     neighbour = neighbours(points, Clusters(centroids, own), settings.clustering.neighbour)
     away = torch.randint(1, len(centroids), own.shape, generator=generator).to(own.device)
-    return Targets(x[correct], labels[correct], centroids[neighbour], centroids[(own + away) % len(centroids)])
+    other = (own + away) % len(centroids)
+    return Targets(x, labels, _of_class(probabilities, labels), centroids[neighbour], centroids[other])
+
+
+def _of_class(probabilities: Tensor, labels: Tensor) -> Tensor:
+    return probabilities.gather(1, labels[:, None]).squeeze(1)
 
 
 def _lost(classifier: Classifier, targets: Targets, x_perturbed: Tensor) -> Tensor:
     """By how much the true class's probability fell, and whether another class wins, [B, 2] float64."""
-    column = targets.labels[:, None]
-    before, after = (classifier(x).double().softmax(dim=1) for x in (targets.x, x_perturbed))
-    decrease = (before - after).gather(1, column).squeeze(1)
+    after = classifier(x_perturbed).double().softmax(dim=1)
+    decrease = targets.probability - _of_class(after, targets.labels)
     return torch.stack([decrease, (after.argmax(dim=1) != targets.labels).double()], dim=1)
 
 

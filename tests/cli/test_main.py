@@ -14,7 +14,7 @@ import typer
 import bench
 from bench.cli import main
 from bench.cli.failures import explained
-from bench.cli.options import SWEEP_FLAGS, takes_sweep
+from bench.cli.options import SWEEP_FLAGS, takes_sweeps
 from bench.errors import BenchError
 from bench.sweep import Sweep
 from tests.cli.runner import invoke
@@ -55,11 +55,11 @@ class TestSweepFlags:
         """The sweep that a command line makes."""
         app, seen = typer.Typer(), []
 
-        def command(sweep: Sweep, *, loud: bool = False) -> int:
-            seen.append(sweep)
+        def command(sweeps: tuple[Sweep, ...], *, loud: bool = False) -> int:
+            seen.extend(sweeps)
             return 0
 
-        app.command(cls=main.Guarded)(takes_sweep(command))
+        app.command(cls=main.Guarded)(takes_sweeps(command))
 
         def sweep_of(*arguments: str) -> Sweep:
             code, _, err = invoke(*arguments, app=app)
