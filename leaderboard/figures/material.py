@@ -18,7 +18,7 @@ from bench.store import Store
 from leaderboard.figures.model import PERCENT, Axis, Point, Role, Series
 from leaderboard.rows import METRICS, Setting, attacks, by_setting, current, fingerprint, scores
 from leaderboard.statistics.seeds import t_interval
-from leaderboard.tables.model import DATASET_NAMES, Provenance, measure_of
+from leaderboard.tables.model import DATASET_NAMES, Provenance, measure_of, title_of
 
 FEWEST = 3
 """Seeds from which an interval is drawn: of two, it is wider than most panels."""
@@ -85,7 +85,7 @@ class Material:
         datasets, protocols = (tuple(dict.fromkeys(place[at] for place in self.places)) for at in (0, 1))
         short = {name: bare(name, "attacks") for name in protocols}
         named = short[protocol] if len(set(short.values())) == len(short) else protocol
-        parts = [dataset_name(dataset)] if len(datasets) > 1 else []
+        parts = [title_of(dataset)] if len(datasets) > 1 else []
         return ", ".join([*parts, *([named] if len(protocols) > 1 else [])])
 
     def of_method(self, label: str, dataset: str, protocol: str) -> pd.DataFrame:
@@ -131,11 +131,6 @@ def bare(text: str, *options: str) -> str:
     """A label or a protocol without some of its options: `ncp` of `ncp[clusters=10]`."""
     spec = parse_spec(text)
     return Spec(spec.name, {name: value for name, value in spec.options.items() if name not in options}).text
-
-
-def dataset_name(source: str) -> str:
-    """As papers write it."""
-    return DATASET_NAMES.get(source, source)
 
 
 def accuracy(metric: str) -> Axis:

@@ -169,7 +169,7 @@ def _chosen(material: Material, label: str, option: str, place: tuple[str, str],
     rows = material.of_method(label, *place)
     for seed, value in by_seed(rows, metric).items():
         row = rows[rows["seed_pretrain"].astype(int).eq(int(str(seed)))].iloc[0].to_dict()
-        chosen = next((facts[option] for facts in history(material.store, row) if option in facts), None)
+        chosen: Any = next((facts[option] for facts in history(material.store, row) if option in facts), None)
         if _is_number(chosen):
             yield Point(float(chosen), float(value))
 
@@ -182,7 +182,7 @@ def _published(
         here = record.counterparts.of(claim)
         if not isinstance(here, Counterpart) or claim.form is not Form.VALUE:
             continue
-        value = parse_spec(here.label).options.get(option)
+        value: Any = parse_spec(here.label).options.get(option)
         same = (here.dataset, here.column, bare(here.label, option)) == (place[0], metric, curve.name)
         if (
             same
