@@ -58,6 +58,14 @@ MEASURES: Mapping[Metric, Measure] = {
 }
 
 
+FURTHER: Mapping[str, Measure] = {
+    "ra_worst": Measure("Worst case", "of images that withstand every one of the attacks"),
+    "corruption": Measure("Corruption", "on corrupted images, the mean over 15 types and 5 severities"),
+    "corruption_19": Measure("Corruption-19", "on corrupted images, the mean over 19 types and 5 severities"),
+}
+"""Columns of the rows that are shown where they are asked for."""
+
+
 class Cost(StrEnum):
     """What pre-training cost."""
 
@@ -77,9 +85,8 @@ COSTS: Mapping[Cost, Measure] = {
 
 def measure_of(metric: str) -> Measure:
     """How a metric is headed: a column of the rows, a cost, or an attack whose accuracy is in their `scores` alone."""
-    if metric in set(Cost):
-        return COSTS[Cost(metric)]
-    return MEASURES[Metric(metric)] if metric in set(Metric) else Measure(metric, f"under attack {metric}")
+    known: Mapping[str, Measure] = {**MEASURES, **FURTHER, **COSTS}
+    return known.get(metric) or Measure(metric, f"under attack {metric}")
 
 
 FAMILY = frozenset({Metric.SA, Metric.AA})
