@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bench.schema import Status
 from bench.store import Store
-from leaderboard.figures.material import Material, dataset_name, nothing_to_draw
+from leaderboard.figures.material import Material, nothing_to_draw
 from leaderboard.figures.model import Axis, Figure, Panel, Point, Role, Scale, Series
+from leaderboard.tables.model import title_of
 
 if TYPE_CHECKING:
     from leaderboard.studies.embedding import Embedding
@@ -91,7 +92,7 @@ def _classes(found: Embedding, names: Sequence[str]) -> list[Series]:
 
 def _note(row: Row, found: Embedding) -> str:
     return (
-        f"{found.cell} on {dataset_name(row['dataset'])}: {len(found.points)} test images, perplexity "
+        f"{found.cell} on {title_of(row['dataset'])}: {len(found.points)} test images, perplexity "
         f"{found.perplexity:g}, trustworthiness {found.trustworthiness:.3f}. Silhouette and nearest neighbours are of "
         f"the features, by cosine; distances between clouds of the picture mean nothing."
     )

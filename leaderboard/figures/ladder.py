@@ -11,13 +11,12 @@ from leaderboard.figures.material import (
     bare,
     by_seed,
     config_of,
-    dataset_name,
     lines,
     nothing_to_draw,
 )
 from leaderboard.figures.model import Along, Axis, Figure, Guide, Panel, Series
 from leaderboard.rows import Setting
-from leaderboard.tables.model import measure_of
+from leaderboard.tables.model import measure_of, title_of
 
 _OF_A_LADDER = ("attacks", "eps")
 """Options of a protocol by which the rungs of one ladder differ."""
@@ -79,7 +78,7 @@ def _panel(material: Material, dataset: str, metric: str, whole: bool, *, titled
     eps = trained.pop() if len(trained) == 1 else None
     guides = (Guide(eps * factor, Along.X, "eps of training"),) if isinstance(eps, float) else ()
     axis = Axis(f"eps ({unit})", ticks=tuple(float(eps) * factor for eps in sorted(set(rows["eps"]))), low=0.0)
-    return Panel(dataset_name(dataset) if titled else "", axis, accuracy(metric), series, guides)
+    return Panel(title_of(dataset) if titled else "", axis, accuracy(metric), series, guides)
 
 
 def _line(

@@ -18,7 +18,7 @@ from bench.store import Store
 from leaderboard.figures.model import PERCENT, Axis, Point, Role, Series
 from leaderboard.rows import METRICS, Setting, attacks, by_setting, current, fingerprint, scores
 from leaderboard.statistics.seeds import t_interval
-from leaderboard.tables.model import DATASET_NAMES, Provenance, measure_of
+from leaderboard.tables.model import DATASET_NAMES, Provenance, measure_of, title_of
 
 FEWEST = 3
 """Seeds from which an interval is drawn: of two, it is wider than most panels."""
@@ -59,10 +59,9 @@ class Material:
 
     @cached_property
     def places(self) -> tuple[tuple[str, str], ...]:
-        """Every data set with every protocol that judged on it, as papers list them."""
+        """Every data set with every protocol that judged on it, ordered as in tables: SLF before ALF, papers' last."""
         found = set(zip(self.rows["dataset"], self.rows["protocol"], strict=True))
-        known = list(DATASET_NAMES)
-        return tuple(sorted(found, key=lambda one: (known.index(one[0]) if one[0] in known else len(known), one)))
+        return tuple(sorted(found, key=_order_of_place))
 
     @property
     def setting(self) -> str:
@@ -83,9 +82,11 @@ class Material:
 
     def place_title(self, dataset: str, protocol: str) -> str:
         """What tells a place from the others: its data set, its protocol, both, or nothing."""
-        datasets, protocols = ({place[i] for place in self.places} for i in (0, 1))
-        parts = [dataset_name(dataset)] if len(datasets) > 1 else []
-        return ", ".join([*parts, *([protocol] if len(protocols) > 1 else [])])
+        datasets, protocols = (tuple(dict.fromkeys(place[at] for place in self.places)) for at in (0, 1))
+        short = {name: bare(name, "attacks") for name in protocols}
+        named = short[protocol] if len(set(short.values())) == len(short) else protocol
+        parts = [title_of(dataset)] if len(datasets) > 1 else []
+        return ", ".join([*parts, *([named] if len(protocols) > 1 else [])])
 
     def of_method(self, label: str, dataset: str, protocol: str) -> pd.DataFrame:
         """The rows of one method in one place."""
@@ -108,6 +109,13 @@ class Material:
         return tuple(asked) or columns
 
 
+def _order_of_place(place: tuple[str, str]) -> tuple[int, bool, bool, tuple[str, str]]:
+    dataset, protocol = place
+    known = list(DATASET_NAMES)
+    at = known.index(dataset) if dataset in known else len(known)
+    return at, "@" in protocol, not protocol.startswith("slf"), place
+
+
 def nothing_to_draw(reason: str, remedy: str) -> BenchError:
     """The error for rows that cannot carry the figure."""
     return BenchError(f"nothing to draw: {reason}. {remedy[:1].upper()}{remedy[1:]}.")
@@ -123,11 +131,6 @@ def bare(text: str, *options: str) -> str:
     """A label or a protocol without some of its options: `ncp` of `ncp[clusters=10]`."""
     spec = parse_spec(text)
     return Spec(spec.name, {name: value for name, value in spec.options.items() if name not in options}).text
-
-
-def dataset_name(source: str) -> str:
-    """As papers write it."""
-    return DATASET_NAMES.get(source, source)
 
 
 def accuracy(metric: str) -> Axis:

@@ -25,7 +25,7 @@ from leaderboard.figures.material import (
 from leaderboard.figures.model import Axis, Figure, Panel, Point, Role, Scale, Series
 from leaderboard.tables.model import measure_of
 
-_WIDE = 16  # Largest over smallest whole number from which an axis is logarithmic.
+_WIDE = 8  # Largest over smallest whole number from which an axis is logarithmic.
 _OF_PAPERS = "Open marks are published numbers, of the paper's own schedule."
 
 
@@ -169,7 +169,7 @@ def _chosen(material: Material, label: str, option: str, place: tuple[str, str],
     rows = material.of_method(label, *place)
     for seed, value in by_seed(rows, metric).items():
         row = rows[rows["seed_pretrain"].astype(int).eq(int(str(seed)))].iloc[0].to_dict()
-        chosen = next((facts[option] for facts in history(material.store, row) if option in facts), None)
+        chosen: Any = next((facts[option] for facts in history(material.store, row) if option in facts), None)
         if _is_number(chosen):
             yield Point(float(chosen), float(value))
 
@@ -182,7 +182,12 @@ def _published(
         here = record.counterparts.of(claim)
         if not isinstance(here, Counterpart) or claim.form is not Form.VALUE:
             continue
-        value = parse_spec(here.label).options.get(option)
+        value: Any = parse_spec(here.label).options.get(option)
         same = (here.dataset, here.column, bare(here.label, option)) == (place[0], metric, curve.name)
-        if same and place[1] in here.protocols and _is_number(value) and axis.scale is not Scale.CATEGORIES:
+        if (
+            same
+            and bare(place[1], "attacks") in here.protocols
+            and _is_number(value)
+            and axis.scale is not Scale.CATEGORIES
+        ):
             yield Point(_at(axis, value), claim.value)

@@ -97,7 +97,7 @@ def _range(axis: Axis, along: Along, peers: Sequence[Panel]) -> tuple[float, flo
     if axis.scale is Scale.LOG:
         factor = (high / low) ** _MARGIN if high > low else 2.0
         return low / factor, high * factor
-    margin = _MARGIN * ((high - low) or abs(high) or 1.0)
+    margin = _MARGIN * ((high - low) or abs(high)) or 1.0
     return low - margin, high + margin
 
 

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from leaderboard.claims.claim import Quantity
 from leaderboard.claims.record import Record
 from leaderboard.figures.histories import by_seed
-from leaderboard.figures.material import Material, dataset_name, nothing_to_draw
+from leaderboard.figures.material import Material, nothing_to_draw
 from leaderboard.figures.model import Along, Axis, Figure, Guide, Panel, Point, Role, Series
+from leaderboard.tables.model import title_of
 
 SILHOUETTE = "silhouette"
 """Under this name a pre-training records the silhouette of every number of clusters that it tried."""
@@ -38,7 +39,7 @@ def build(material: Material, record: Record | None = None) -> Figure:
         )
     panels = tuple(
         Panel(
-            dataset_name(dataset) if len(shown) > 1 else "",
+            title_of(dataset) if len(shown) > 1 else "",
             Axis("number of clusters K"),
             Axis("mean silhouette"),
             found[dataset],

@@ -73,7 +73,7 @@ def test_failed_cells_have_no_mark_and_are_named(store: Store) -> None:
 def test_an_option_has_a_panel_per_metric_and_a_row_per_place(store: Store) -> None:
     found = [
         one
-        for protocol in ("slf@amoc", "alf@amoc")
+        for protocol in ("alf@amoc", "slf@amoc[attacks=pgd20]")
         for size in (64, 128)
         for one in with_option("bank_size", size, [10.0, 12.0], protocol=protocol)
     ]
@@ -81,7 +81,7 @@ def test_an_option_has_a_panel_per_metric_and_a_row_per_place(store: Store) -> N
     figure = option.build(material(store, found), "bank-size")
 
     assert [[panel.y.title for panel in line] for line in figure.panels] == [["SA (%)", "RA (%)", "AA (%)"]] * 2
-    assert [line[0].title for line in figure.panels] == ["alf@amoc", "slf@amoc"]
+    assert [line[0].title for line in figure.panels] == ["slf@amoc", "alf@amoc"]
     [means] = of_role(figure.panels[0][2], Role.MEAN)
     assert (means.label, places(means)) == ("amoc", [(64, 11.0), (128, 11.0)])
 
