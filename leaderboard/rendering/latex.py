@@ -13,7 +13,7 @@ from leaderboard.rendering.words import Listing, listings
 from leaderboard.tables.model import Table
 
 _DOCUMENT = Page(column=525, full=525, lines=66)
-_ARTICLE = Page(column=220, full=450, lines=48)
+_ARTICLE = Page(column=220, full=452, lines=48)
 _PREAMBLE = r"""\documentclass[a4paper]{article}
 \usepackage{booktabs}
 \setlength{\textwidth}{18.6cm}
@@ -32,7 +32,7 @@ def latex(tables: Sequence[Table], *, fragment: bool = False) -> str:
 
     A table is \\footnotesize, with its notes below; one with its tests and one with published numbers follow. As a
     fragment it is a `table` where it is no wider than a column of a two-column article (220 pt), else a `table*`; one
-    wider than a page (450 pt) becomes \\scriptsize, and where that is not enough, its groups of columns stand one below
+    wider than a page (452 pt) becomes \\scriptsize, and where that is not enough, its groups of columns stand one below
     the other. What is longer than a page goes on in a float with the same number.
     """
     page = _ARTICLE if fragment else _DOCUMENT

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from leaderboard.rendering.tex import lines_of, number, prose, tex, width
+from leaderboard.rendering.tex import lines_of, longest_part, number, prose, tex, width
 from leaderboard.rendering.tex_layout import GAP, Block, Page, tabular
 from leaderboard.rendering.words import BOLD, COUNT, heading_text, letters, mean_text, spread_text, stub_texts
 from leaderboard.tables.model import Cell, Group, Key, Line, Mark, Table
@@ -18,21 +18,26 @@ class Size:
     Attributes:
         base, small: the commands for it and for what is set smaller.
         scale: its width relative to \\footnotesize.
+        shrink: how wide what is set smaller is, relative to it.
         gap: left and right of each column, pt.
+        stub: a text left of the numbers that is wider is broken into lines, pt.
     """
 
     base: str
     small: str
     scale: float
+    shrink: float
     gap: float
+    stub: float = 130.0
 
 
-_FOOTNOTE = Size(r"\footnotesize", r"\scriptsize", 1.0, GAP)
-_SCRIPT = Size(r"\scriptsize", r"\tiny", 0.94, 2.0)
-_BOLD = 1.16  # Width of bold type relative to upright type.
-_SMALL = 0.94  # Width of the smaller type relative to the other.
-_RAISED = 0.85
-_STUB = 130.0  # pt; a longer label is broken into lines.
+_FOOTNOTE = Size(r"\footnotesize", r"\scriptsize", scale=1.0, shrink=0.94, gap=GAP)
+_SCRIPT = Size(r"\scriptsize", r"\tiny", scale=0.94, shrink=0.86, gap=1.5)
+_NARROW = replace(_SCRIPT, stub=56.0)
+_BOLD = 1.12  # Width of bold type relative to upright type.
+_PLUS_MINUS = 6.8  # Width of the sign in \footnotesize, and of the thin space before it, pt.
+_THIN = 1.4
+_RAISED = 0.85  # Width of letters of footnotes relative to what they stand at.
 
 _MARKS: Mapping[Mark, str] = {
     Mark.BEST: r"\textbf{%s}",
@@ -61,7 +66,8 @@ class Results:
     @classmethod
     def fitted(cls, table: Table, page: Page) -> Results:
         """In the largest type in which they fit a column or else the page; what fits neither is set in panels."""
-        for size, limit in ((_FOOTNOTE, page.column), (_FOOTNOTE, page.full), (_SCRIPT, page.full)):
+        on_page = ((size, page.full) for size in (_FOOTNOTE, _SCRIPT, _NARROW))
+        for size, limit in ((_FOOTNOTE, page.column), *on_page):
             found = cls(table, page, size, wide=limit > page.column)
             if found._left + sum(map(found._group_width, table.groups)) <= limit:
                 return found
@@ -103,7 +109,14 @@ class Results:
         return (stubs + max(counts, width(COUNT))) * self.size.scale + 2 * self.size.gap * (len(self.table.stub) + 1)
 
     def _stub_width(self, index: int) -> float:
-        return min(self._natural_stub(index), _STUB)
+        return min(self._natural_stub(index), self._stub_limit(index))
+
+    def _is_broken(self, index: int) -> bool:
+        return self._natural_stub(index) > self._stub_limit(index)
+
+    def _stub_limit(self, index: int) -> float:
+        texts = (self.table.stub[index], *(line.stub[index] for line in self.table.lines))
+        return max(self.size.stub, *map(longest_part, texts))
 
     def _natural_stub(self, index: int) -> float:
         table = self.table
@@ -126,7 +139,8 @@ class Results:
         mean = width(mean_text(self.table, key, cell)) * (_BOLD if cell.mark in BOLD else 1.0)
         spread = spread_text(self.table, key, cell)
         notes = width(letters(self.table, cell.footnotes)) * _RAISED
-        return mean + (width(f"±{spread}") * _SMALL + 3 if spread else 0.0) + notes
+        after = (_PLUS_MINUS + width(spread)) * self.size.shrink + _THIN if spread else 0.0
+        return mean + after + notes
 
     def _cells(self, key: Key) -> list[Cell]:
         index = self.table.keys.index(key)
@@ -143,10 +157,10 @@ class Results:
         return Block(tabular(columns, [head], list(self._rows(keys, lines))), height)
 
     def _alignment(self, index: int) -> str:
-        return "l" if self._natural_stub(index) <= _STUB else f"p{{{_STUB * self.size.scale:.0f}pt}}"
+        return "p{%.0fpt}" % (self._stub_limit(index) * self.size.scale) if self._is_broken(index) else "l"
 
     def _height(self, line: Line) -> int:
-        return max(len(lines_of(text, _STUB)) for text in line.stub)
+        return max(len(lines_of(text, self._stub_limit(i))) for i, text in enumerate(line.stub))
 
     def _titles(self, groups: Sequence[Group]) -> str:
         """The line with the headings of groups of columns, each over a rule; empty where no group has one."""
@@ -181,8 +195,7 @@ class Results:
     def _stub(self, line: Line, texts: Sequence[str]) -> Iterator[str]:
         for i, text in enumerate(texts):
             note = self._note(line.footnotes) if i == len(texts) - 1 else ""
-            broken = self._natural_stub(i) > _STUB
-            yield rf"\raggedright {prose(text)}{note}" if broken else number(text) + note
+            yield rf"\raggedright {prose(text)}{note}" if self._is_broken(i) else number(text) + note
 
     def _cell(self, key: Key, cell: Cell) -> str:
         """Two columns: the mean, which ends at its last decimal, and what follows it."""
@@ -192,7 +205,7 @@ class Results:
         spread = spread_text(self.table, key, cell)
         digits = max(len(spread_text(self.table, key, other)) for other in self._cells(key))
         pad = rf"\phantom{{{'0' * (digits - len(spread))}}}" if digits > len(spread) else ""
-        after = rf"{{{self.size.small}$\pm$\,{pad}{spread}}}" if spread else ""
+        after = rf"{{{self.size.small}$\pm${pad}{spread}}}" if spread else ""
         return f"{_MARKS[cell.mark] % text} & {after}{note}"
 
     def _note(self, footnotes: Sequence[str]) -> str:

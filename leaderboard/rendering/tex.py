@@ -51,10 +51,11 @@ _SIGNS: Mapping[str, str] = {
 
 _WIDTHS: Mapping[str, float] = {
     **dict.fromkeys("!',.:;[]`il", 2.4),
-    **dict.fromkeys("fj-()rtIs", 3.4),
-    **dict.fromkeys("cez ?", 4.0),
-    **dict.fromkeys("$*/0123456789^agokqvxy~J", 4.5),
-    **dict.fromkeys("Sbdhnpu{}_\\", 4.8),
+    **dict.fromkeys("fj-", 2.9),
+    **dict.fromkeys("()rtIs", 3.4),
+    **dict.fromkeys("cez", 3.8),
+    **dict.fromkeys("$*/0123456789^ago~? ", 4.3),
+    **dict.fromkeys("Sbdhnpukqvxy{}_\\J", 4.8),
     **dict.fromkeys("LFEPBCTwZ", 6.2),
 }
 """Of a glyph of Computer Modern at 8 pt, which is \\footnotesize of a 10 pt document; rounded up."""
@@ -82,7 +83,12 @@ def prose(text: str) -> str:
 def _breakable(word: str) -> str:
     if len(word) < _LONG_WORD:
         return number(word)
-    return r"\allowbreak{}".join(number(part) for part in re.findall(r"[^\[(,=/_]*[\[(,=/_]*", word) if part)
+    return r"\allowbreak{}".join(number(part) for part in _parts(word) if part)
+
+
+def _parts(text: str) -> list[str]:
+    """What stands between places for a break, with the space or sign that it ends with."""
+    return re.findall(r"[^\[(,=/_ ]*[\[(,=/_ ]*", text)
 
 
 def comment(text: str) -> str:
@@ -98,13 +104,18 @@ def width(text: str) -> float:
 def _width(char: str) -> float:
     if not (_typesettable(char) or char in _SIGNS):
         return width("U+10FFFF")
-    return _WIDTHS.get(char) or (_CAPITAL if char in "ADGHKNOQRUVXY" else _WIDEST)
+    return _WIDTHS.get(char) or (_CAPITAL if char in "ADGHKNOQRUVXY+=@&" else _WIDEST)
+
+
+def longest_part(text: str) -> float:
+    """How wide the widest part of a text is that has no space and no sign to be broken at, at 8 pt."""
+    return max(map(width, _parts(text)))
 
 
 def lines_of(text: str, available: float) -> list[str]:
     """A text in lines no wider than `available` at 8 pt, as far as it has spaces and signs to be broken at."""
     lines = [""]
-    for part in re.findall(r"[^\[(,=/_ ]*[\[(,=/_ ]*", text):
+    for part in _parts(text):
         if lines[-1] and width((lines[-1] + part).rstrip()) > available:
             lines.append("")
         lines[-1] += part
