@@ -41,8 +41,7 @@ function compareBy(column, turned) {
 
 /** The boards that have a wanted entry, with those entries in the order asked for. */
 function shownBoards() {
-  const turned = state.sort.startsWith("-");
-  const order = compareBy(turned ? state.sort.slice(1) : state.sort, turned);
+  const order = compareBy(sortColumn(state), state.sort.startsWith("-"));
   return DATA.boards
     .map((board) => [
       board,
@@ -65,10 +64,13 @@ function seedsText(entry) {
 
 function draw() {
   const shown = shownBoards();
-  const metrics = METRICS.filter(({ place }) =>
-    shown.some(([, entries]) => entries.some((entry) => entry.scores[place])),
+  const metrics = METRICS.filter(
+    ({ place, usual, name }) =>
+      (usual || state.columns === ALL || sortColumn(state) === name) &&
+      shown.some(([, entries]) => entries.some((entry) => entry.scores[place])),
   );
   const open = document.activeElement?.id;
+  byId("board").classList.toggle("wide", metrics.some(({ usual }) => !usual));
   byId("board").replaceChildren(
     shown.length ? tableOf(shown, metrics) : make("p", { class: "empty" }, "No entry fits these filters."),
   );
@@ -173,7 +175,13 @@ function nameOf(entry, opened) {
 function badgesOf(entry) {
   const flags = entry.flags.map((flag) => badge("flag", flag, DATA.flags[flag]));
   const origin = entry.origin ? make("span", { class: "origin" }, entry.origin) : null;
-  return make("div", { class: "badges" }, badge(`kind-${entry.kind}`, entry.kind, KINDS[entry.kind]), flags, origin);
+  const kind = badge(`kind-${entry.kind}`, entry.kind, KINDS[entry.kind]);
+  return make("div", { class: "badges" }, kind, flags, origin ?? paperOf(entry));
+}
+
+function paperOf(entry) {
+  const [by, href, venue] = DATA.papers[entry.method] ?? [];
+  return href ? make("a", { class: "paper", href, title: venue || null, target: "_blank", rel: "noopener" }, by) : null;
 }
 
 function numberOf(entry, { name, place, heading }) {

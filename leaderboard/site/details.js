@@ -6,6 +6,7 @@ function detailsOf(entry) {
   const sentences = (numbers) => (numbers?.length ? listOf(numbers.map(text)) : null);
   return [
     section("Numbers by seed", seedTable(entry)),
+    section("Paper", paperOf(entry)),
     section("Published beside it", sentences(entry.published)),
     section("What to know", sentences(entry.notes)),
     section(
@@ -41,7 +42,8 @@ function seedTable(entry) {
       values.map((value) => make("td", {}, value === null ? "–" : points(value))),
     );
   };
-  return smallTable(["seed", ...metrics.map(({ heading }) => heading)], entry.seeds.map(line));
+  const table = smallTable(["seed", ...metrics.map(({ heading }) => heading)], entry.seeds.map(line));
+  return make("div", { class: "scroll" }, table);
 }
 
 function gateTable(entry) {

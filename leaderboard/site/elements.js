@@ -1,11 +1,12 @@
 // The data and what pages are made of. The data (leaderboard/site/page.py: as_data) is
-//   { about, datasets, flags, metrics: [[name, heading, meaning]], boards: [{ ..., entries }], texts }
+//   { about, datasets, flags, metrics: [[name, heading, meaning, usual]],
+//     papers: { method: [authors and year, address, venue] }, boards: [{ ..., entries }], texts }
 // with texts by their number, and an entry's scores, in the order of the metrics, as
 //   [mean, spread, n, failed seeds, mark, numbers in the order of the entry's seeds] or null.
 // Every text is set as text, never as HTML.
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
-const METRICS = DATA.metrics.map(([name, heading, meaning], place) => ({ name, heading, meaning, place }));
+const METRICS = DATA.metrics.map(([name, heading, meaning, usual], place) => ({ name, heading, meaning, usual, place }));
 const ENTRIES = new Map(
   DATA.boards.flatMap((board) => board.entries.map((entry) => [entry.id, { flags: [], ...entry, board }])),
 );

@@ -6,16 +6,21 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from string import Template
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
 
+from bench.attacks.catalogue import ATTACKS
 from leaderboard.claims.record import Record, measured
+from leaderboard.rows import ACCURACIES, METRICS
 from leaderboard.site import measured as measured_rows
 from leaderboard.site import published
 from leaderboard.site.model import FLAG_MEANINGS, Board, Entry, Flag, Gate, Score
-from leaderboard.tables.model import DATASET_NAMES, MEASURES, Metric
+from leaderboard.site.papers import Paper, load_papers
+from leaderboard.tables.model import DATASET_NAMES, measure_of
 
+NO_PAPERS: Mapping[str, Paper] = MappingProxyType({})
 PARTS = files("leaderboard.site")
 SCRIPTS = (
     "statistics.js", "state.js", "elements.js", "boards.js", "details.js", "comparison.js", "download.js", "page.js",
@@ -38,8 +43,9 @@ def build(frame: pd.DataFrame, record: Record, version: str) -> str:
     """
     groups = measured(frame)
     ours = measured_rows.boards(frame, groups, published.beside(record, groups))
-    boards = [*sorted(ours, key=_place), *published.boards(record.claims)]
-    return render(boards, {"rows": len(frame), "newest": max(frame["created"]), "version": version})
+    boards = [*sorted(ours, key=_place), *published.boards(record)]
+    about = {"rows": len(frame), "newest": max(frame["created"]), "version": version}
+    return render(boards, about, load_papers(record.counterparts))
 
 
 def _place(board: Board) -> tuple[object, ...]:
@@ -51,16 +57,17 @@ def _place(board: Board) -> tuple[object, ...]:
     return (dataset, board.dataset, schedule, *lesser, board.protocol, board.setting)
 
 
-def render(boards: Sequence[Board], about: Mapping[str, object]) -> str:
+def render(boards: Sequence[Board], about: Mapping[str, object], papers: Mapping[str, Paper] = NO_PAPERS) -> str:
     """The whole page.
 
     Args:
         boards: from top to bottom.
         about: facts for the head of the page: `rows`, `newest` (ISO 8601), `version`.
+        papers: by the names of methods.
     """
     template = Template(_part("page.html"))
     script = "\n".join(_part(name) for name in SCRIPTS)
-    return template.substitute(style=_part("style.css"), script=script, data=embedded(as_data(boards, about)))
+    return template.substitute(style=_part("style.css"), script=script, data=embedded(as_data(boards, about, papers)))
 
 
 def _part(name: str) -> str:
@@ -90,20 +97,38 @@ class _Texts:
         return list(self._numbers)
 
 
-def as_data(boards: Sequence[Board], about: Mapping[str, object]) -> dict[str, Any]:
+def as_data(
+    boards: Sequence[Board], about: Mapping[str, object], papers: Mapping[str, Paper] = NO_PAPERS
+) -> dict[str, Any]:
     """What the page's script reads; see the comment at the top of `elements.js`."""
-    texts = _Texts()
+    texts, metrics = _Texts(), _metrics(boards)
+    methods = {entry.method for board in boards for entry in board.entries}
     return {
         "about": dict(about),
         "datasets": DATASET_NAMES,
         "flags": {flag.value: meaning for flag, meaning in FLAG_MEANINGS.items()},
-        "metrics": [[metric.value, MEASURES[metric].heading, MEASURES[metric].meaning] for metric in Metric],
-        "boards": [_board(board, texts) for board in boards],
+        "metrics": [_metric(metric) for metric in metrics],
+        "papers": {name: [paper.by, paper.url, paper.venue or ""] for name, paper in papers.items() if name in methods},
+        "boards": [_board(board, metrics, texts) for board in boards],
         "texts": texts.listed,
     }
 
 
-def _board(board: Board, texts: _Texts) -> dict[str, Any]:
+def _metrics(boards: Iterable[Board]) -> tuple[str, ...]:
+    """The columns of every page, then the further ones that some entry has a number for, attacks last."""
+    found = {metric for board in boards for entry in board.entries for metric in entry.scores}
+    known = (*ACCURACIES, *ATTACKS)
+    attacked = sorted(found.difference(known))
+    return (*METRICS, *(name for name in known if name in found and name not in METRICS), *attacked)
+
+
+def _metric(name: str) -> list[object]:
+    """[name, heading, meaning, whether it is shown unasked]."""
+    measure = measure_of(name)
+    return [name, measure.heading, measure.meaning, name in METRICS]
+
+
+def _board(board: Board, metrics: Sequence[str], texts: _Texts) -> dict[str, Any]:
     return {
         "dataset": board.dataset,
         "protocol": board.protocol,
@@ -111,22 +136,23 @@ def _board(board: Board, texts: _Texts) -> dict[str, Any]:
         "setting": board.setting,
         "claimed": board.claimed,
         "notes": texts.all(board.notes),
-        "entries": [_entry(entry, texts) for entry in board.entries],
+        "entries": [_entry(entry, metrics, texts) for entry in board.entries],
     }
 
 
-def _entry(entry: Entry, texts: _Texts) -> dict[str, Any]:
+def _entry(entry: Entry, metrics: Sequence[str], texts: _Texts) -> dict[str, Any]:
     seeds = sorted({seed for score in entry.scores.values() for seed in score.by_seed})
     content = {
         "id": entry.id,
         "kind": entry.kind.value,
+        "method": entry.method,
         "label": entry.label,
         "origin": entry.origin,
         "rank": entry.rank,
         "external": entry.external,
         "verdict": entry.gate_verdict,
         "seeds": seeds,
-        "scores": [_score(entry.scores.get(metric), seeds) for metric in Metric],
+        "scores": [_score(entry.scores.get(metric), seeds) for metric in metrics],
         "passed": texts.all(gate.name for gate in entry.gates if gate.passed),
         "gates": [_gate(gate, texts) for gate in entry.gates if not gate.passed],
         "flags": [flag.value for flag in entry.flags],

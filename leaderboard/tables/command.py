@@ -15,9 +15,8 @@ from leaderboard.spelling import command_line
 ChoiceT = TypeVar("ChoiceT", bound=StrEnum)
 
 LAYOUT_HELP = (
-    f"{Layout.TABLE2}: a table per protocol, data sets side by side; {Layout.TABLE3}: a table per data set, protocols "
-    "side by side; by default the latter where a data set was judged under several protocols. "
-    f"{Layout.ATTACKS}: a table per protocol, with a column for every attack of its rows (--attacks of `bench run`)."
+    f"As a table of a paper: {', '.join(Layout)}; by default a table per data set where one was judged under several "
+    "protocols, else per protocol."
 )
 
 
@@ -33,7 +32,7 @@ def table(
     fragment: Annotated[bool, typer.Option("--fragment", help="LaTeX: only the table environments.")] = False,
 ) -> None:
     """Print finished results as a table: mean ± sd over seeds, tested, best in bold."""
-    form, arrangement = _one_of(Format, "format", format), _one_of(Layout, "layout", layout) if layout else None
+    form, paper = _one_of(Format, "format", format), Layout.named(layout) if layout else None
     if fragment and form is not Format.LATEX:
         raise BenchError(f"--fragment is an option of LaTeX, not of {form}: add --format latex, or leave it out.")
     from leaderboard.claims.record import Record
@@ -43,9 +42,9 @@ def table(
 
     selection = Selection.parse(methods, datasets, protocols, schedule)
     options = {"--out": out, "--methods": methods, "--datasets": datasets, "--protocols": protocols}
-    command = _command({**options, "--schedule": schedule, "--layout": arrangement, "--format": form})
+    command = _command({**options, "--schedule": schedule, "--layout": paper, "--format": form})
     command, published = (f"{command} --claims", Record.shipped()) if claims else (command, None)
-    found = build.build(load(out, selection), arrangement, selection.methods, command, published)
+    found = build.build(load(out, selection), paper, selection.methods, command, published)
     show(found, form, fragment=fragment)
 
 

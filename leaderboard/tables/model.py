@@ -58,9 +58,35 @@ MEASURES: Mapping[Metric, Measure] = {
 }
 
 
+FURTHER: Mapping[str, Measure] = {
+    "ra_worst": Measure("Worst case", "of images that withstand every one of the attacks"),
+    "corruption": Measure("Corruption", "on corrupted images, the mean over 15 types and 5 severities"),
+    "corruption_19": Measure("Corruption-19", "on corrupted images, the mean over 19 types and 5 severities"),
+}
+"""Columns of the rows that are shown where they are asked for."""
+
+
+class Cost(StrEnum):
+    """What pre-training cost."""
+
+    HOURS = "hours"
+    EPOCH_SECONDS = "epoch_seconds"
+    PASSES = "passes"
+
+
+COSTS: Mapping[Cost, Measure] = {
+    Cost.HOURS: Measure("time", "wall time of the last stage of pre-training", "h", higher_is_better=False),
+    Cost.EPOCH_SECONDS: Measure("time per epoch", "that time by its epochs", "s", higher_is_better=False),
+    Cost.PASSES: Measure(
+        "passes", "passes of the encoder per image over all stages", "", decimals=0, higher_is_better=False
+    ),
+}
+
+
 def measure_of(metric: str) -> Measure:
-    """How a metric is headed: a column of the rows, or an attack whose accuracy is among their `scores` alone."""
-    return MEASURES[Metric(metric)] if metric in set(Metric) else Measure(metric, f"under attack {metric}")
+    """How a metric is headed: a column of the rows, a cost, or an attack whose accuracy is in their `scores` alone."""
+    known: Mapping[str, Measure] = {**MEASURES, **FURTHER, **COSTS}
+    return known.get(metric) or Measure(metric, f"under attack {metric}")
 
 
 FAMILY = frozenset({Metric.SA, Metric.AA})

@@ -14,7 +14,7 @@ from made_rows import failed, frame, rows
 from rich.console import Console
 
 from leaderboard.claims.record import Record
-from leaderboard.layouts import Format, Layout
+from leaderboard.layouts import Arrangement, Format
 from leaderboard.rendering.csv_file import csv_text
 from leaderboard.rendering.formats import TEXT
 from leaderboard.rendering.latex import latex
@@ -42,7 +42,7 @@ WIDE = build(
             for protocol in ("slf-1", "alf-1")
         )
     ),
-    Layout.TABLE2,
+    Arrangement.BY_PROTOCOL,
 )
 CLAIMED = build(
     frame(

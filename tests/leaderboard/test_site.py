@@ -17,14 +17,15 @@ from made_pages import CIFAR, HOSTILE, PAPER, data_of, gates, made, multiplied, 
 from made_rows import frame, row, rows
 
 from bench.keys import canonical
+from bench.registry import Registry
 from bench.schema import SCHEMA_VERSION
 from bench.store import Store, parquet
-from leaderboard.claims.claim import load_claims
 from leaderboard.claims.record import Record, measured
 from leaderboard.site import measured as measured_rows
 from leaderboard.site import published
 from leaderboard.site.model import Flag, Kind
 from leaderboard.site.page import PARTS, as_data, embedded, render
+from leaderboard.site.papers import load_papers
 from leaderboard.statistics.paired import paired_t, smallest_significant
 from tests.cli.runner import invoke, whole_app
 
@@ -61,7 +62,7 @@ def test_nothing_is_fetched(text: str) -> None:
 
 def test_a_thousand_entries_and_the_literature_weigh_less_than_a_megabyte() -> None:
     (board,) = boards_of(frame(rows("ncp", [48.4, 48.1, 48.9, 47.9, 48.3], **CIFAR, **gates("warn", "a reason"))))
-    whole = render([multiplied(board, 1000), *published.boards(load_claims())], ABOUT)
+    whole = render([multiplied(board, 1000), *published.boards(Record.shipped())], ABOUT)
 
     assert len(data_of(whole)["boards"][0]["entries"]) == 1000
     assert len(whole.encode()) < 1_000_000
@@ -102,6 +103,32 @@ def test_numbers_keep_all_that_a_test_by_seed_can_see() -> None:
 
     (entry,) = content["boards"][0]["entries"]
     assert entry["scores"][3][5] == pytest.approx(values, rel=1e-11)
+
+
+def test_what_has_no_column_of_its_own_comes_along_unmarked(text: str, entries: list[dict[str, Any]]) -> None:
+    metrics = data_of(text)["metrics"]
+    names = [name for name, _, _, usual in metrics if not usual]
+    assert [name for name, *_ in metrics[:4]] == ["sa", "ra_pgd20", "pgd20", "aa"]
+    assert names[:3] == ["ra_worst", "corruption", "pgd-l1"]  # The literature has numbers of PGD-50 in l1.
+    assert names[-1] == "transfer:x"
+
+    (amoc,) = (entry for entry in entries if entry["label"] == "amoc")
+    numbers = {name: score for (name, *_), score in zip(metrics, amoc["scores"], strict=True) if score}
+    for name, mean in {"ra_worst": 43.5, "corruption": 61.25, "deepfool": 47.5, "transfer:x": 70.0}.items():
+        assert numbers[name] == [mean, 0, 5, 0, "none", [mean] * 5]
+
+
+def test_a_method_leads_to_its_paper(text: str) -> None:
+    papers = data_of(text)["papers"]
+    assert papers["amoc"] == papers["AMOC"] == ["Xu et al. 2020", "https://arxiv.org/abs/2012.13154", ""]
+    assert HOSTILE not in papers
+
+
+def test_every_paper_is_of_a_method_and_every_trained_method_has_one_but_ours() -> None:
+    papers, counterparts = load_papers(Record.shipped().counterparts), Record.shipped().counterparts
+    names = {entry.name for entry in Registry.discover().entries}
+    assert papers.keys() <= names | counterparts.methods.keys() | counterparts.no_method.keys()
+    assert names - papers.keys() == {"ncp", "checkpoint", "imported"}
 
 
 def test_entries_are_ranked_by_aa_and_what_a_gate_failed_is_not(entries: list[dict[str, Any]]) -> None:
@@ -194,7 +221,7 @@ def test_a_link_to_an_entry_outlives_new_rows() -> None:
 
 
 def test_published_numbers_are_entries_without_rank_or_seeds() -> None:
-    found = [entry for board in published.boards(load_claims()) for entry in board.entries]
+    found = [entry for board in published.boards(Record.shipped()) for entry in board.entries]
 
     assert {entry.kind for entry in found} == {Kind.CLAIMED}
     assert {entry.rank for entry in found} == {None}
