@@ -85,11 +85,8 @@ COSTS: Mapping[Cost, Measure] = {
 
 def measure_of(metric: str) -> Measure:
     """How a metric is headed: a column of the rows, a cost, or an attack whose accuracy is in their `scores` alone."""
-    if metric in set(Cost):
-        return COSTS[Cost(metric)]
-    if metric in set(Metric):
-        return MEASURES[Metric(metric)]
-    return FURTHER.get(metric) or Measure(metric, f"under attack {metric}")
+    known: Mapping[str, Measure] = {**MEASURES, **FURTHER, **COSTS}
+    return known.get(metric) or Measure(metric, f"under attack {metric}")
 
 
 FAMILY = frozenset({Metric.SA, Metric.AA})
