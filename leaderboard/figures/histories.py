@@ -10,7 +10,7 @@ import pandas as pd
 
 from bench.errors import BenchError
 from bench.history import Facts
-from bench.store import HISTORY, Store
+from bench.store import Store
 
 _FILE = "history.json"  # Its name in `bench.executors.product` would bring torch along.
 

@@ -176,7 +176,8 @@ def _listed(listing: Listing) -> Iterator[str]:
     yield f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(listing.title)}">'
     yield "<table>"
     heads = (
-        f'<th scope="col" class="{kind}">{escape(head)}</th>' for head, kind in zip(listing.headings, kinds, strict=True)
+        f'<th scope="col" class="{kind}">{escape(head)}</th>'
+        for head, kind in zip(listing.headings, kinds, strict=True)
     )
     yield f"<thead><tr>{''.join(heads)}</tr></thead>"
     yield "<tbody>"
