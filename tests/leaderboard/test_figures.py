@@ -400,6 +400,15 @@ def test_an_embedding_has_a_panel_per_method_of_its_first_seed(store: Store) -> 
 # Rows.
 
 
+def test_methods_that_differ_by_their_epochs_are_called_by_them(store: Store) -> None:
+    shorter = row("amoc", config='{"epochs":200}', aa=1.0)
+    longer = row("amoc[epochs=1000]", config='{"epochs":1000}', aa=1.0)
+
+    assert material(store, shorter).name_of("amoc") == "amoc"
+    both = material(store, shorter, longer)
+    assert [both.name_of(label) for label in both.labels] == ["amoc (200 epochs)", "amoc (1000 epochs)"]
+
+
 def test_an_older_version_of_a_cell_is_not_drawn(store: Store) -> None:
     older = with_option("bank_size", 64, [50.0], plugin_hash="old", created="2025-01-01T00:00:00+00:00")
     newer = [*with_option("bank_size", 64, [10.0], plugin_hash="new"), *with_option("bank_size", 128, [20.0])]
