@@ -21,7 +21,11 @@ from bench.schema import Status
 from bench.store import read_rows
 
 METRICS = ("sa", "ra_pgd20", "pgd20", "aa")
-ACCURACIES = (*METRICS, "ra_worst", "corruption", "corruption_19")
+WORST = "ra_worst"
+"""The column of several attacks together, those in `worst_over`."""
+CORRUPTED = ("corruption", "corruption_19")
+"""The columns of other images than the test images."""
+ACCURACIES = (*METRICS, WORST, *CORRUPTED)
 """All columns in per cent of images, those too that tables do not show by themselves."""
 IDENTITY = ("label", "dataset", "protocol")
 """With the setting: what makes rows differ by their seeds alone."""
@@ -235,6 +239,12 @@ def accuracies(rows: pd.DataFrame) -> tuple[str, ...]:
     columns = (name for name in ACCURACIES if rows[name].notna().any())
     alone = (name for name in attacks(rows) if name not in ATTACKS or ATTACKS[name].metric is None)
     return (*columns, *alone)
+
+
+def worst_over(rows: pd.DataFrame) -> frozenset[str]:
+    """The attacks that the worst case is over, on any of the rows that have one."""
+    texts = rows.loc[rows[WORST].notna(), "worst_over"].dropna()
+    return frozenset(name for text in texts for name in json.loads(text))
 
 
 def believed(rows: pd.DataFrame) -> bool:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from leaderboard.claims.record import Entry, Measured, Record
 
 DEFAULT = Path("runs")
-_PIPE_WIDTH = 240  # Columns where there is no terminal whose width could be asked for.
+_PIPE_WIDTH = 120  # Columns where there is no terminal whose width could be asked for.
 
 
 def claims(
@@ -60,10 +60,11 @@ def _print(record: Record, entries: Sequence[Entry], format: ClaimsFormat) -> No
     from rich.console import Console
 
     from leaderboard.claims import report as claims_report
+    from leaderboard.claims.listing import Listing
 
     if format is ClaimsFormat.TERMINAL:
         console = Console()
         console = console if console.is_terminal else Console(width=_PIPE_WIDTH)
-        console.print(claims_report.terminal(record, entries))
+        console.print(Listing(record, entries))
     else:
         sys.stdout.write(claims_report.TEXT[format](record, entries))

@@ -1,4 +1,4 @@
-"""Claims beside measured numbers, printed: terminal, CSV and JSON, and the sentences below them."""
+"""Claims beside measured numbers in words, as CSV and as JSON, and the sentences below them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,6 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
-
-from rich import box
-from rich.console import Group, RenderableType
-from rich.table import Table as Grid
-from rich.text import Text
 
 from leaderboard.claims.claim import MEANINGS, PER_CENT, Claim, Contradiction, about
 from leaderboard.claims.counterparts import Counterpart, Missing
@@ -68,28 +63,6 @@ def entry_texts(entry: Entry) -> tuple[str, ...]:
         verdict.text,
         margin,
     )
-
-
-# Terminal
-
-
-def terminal(record: Record, entries: Sequence[Entry]) -> RenderableType:
-    """A line per claim, and what must be known of them."""
-    grid = Grid(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for heading in ("method", "data", "protocol", "metric", *HEADINGS):
-        number = heading in NUMBERS
-        grid.add_column(heading, justify="right" if number else "left", overflow="fold", no_wrap=number)
-    for entry in entries:
-        claim = entry.claim
-        words = (_method(claim), claim.dataset or "—", claim.protocol, claim.metric, *entry_texts(entry))
-        grid.add_row(*map(Text, words))
-    return Group(grid, *(Text(note, style="dim") for note in notes(record, entries)))
-
-
-def _method(claim: Claim) -> str:
-    stated = {"epochs": claim.pretrain_epochs, "batch": claim.batch_size}
-    facts = [f"{value} {name}" if name == "epochs" else f"{name} {value}" for name, value in stated.items() if value]
-    return f"{claim.method} ({', '.join(facts)})" if facts else claim.method
 
 
 def notes(record: Record, entries: Sequence[Entry]) -> Iterator[str]:
@@ -177,4 +150,4 @@ TEXT: Mapping[ClaimsFormat, Callable[[Record, Sequence[Entry]], str]] = {
     ClaimsFormat.CSV: lambda record, entries: csv_text(entries),
     ClaimsFormat.JSON: json_text,
 }
-"""The formats that are plain text; the terminal's is `terminal`."""
+"""The formats that are plain text; the terminal's is `leaderboard.claims.listing`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,14 +13,12 @@ import pandas as pd
 from bench.errors import BenchError
 from bench.store import Store
 from leaderboard.comparison.pairs import Pair
-from leaderboard.rows import SEEDS, by_setting, current, scores
+from leaderboard.rows import CORRUPTED, SEEDS, WORST, by_setting, current, scores
 from leaderboard.statistics import paired as st
 from leaderboard.statistics import seeds as few
 from leaderboard.statistics.families import Adjusted, Family, Place, adjust
 from leaderboard.statistics.images import Bootstrap, McNemar, bootstrap, mcnemar
-
-CLAIMED = ("sa", "aa")
-"""Metrics of the family where none is declared; the others are secondary."""
+from leaderboard.tables.model import FAMILY
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ class MetricResult:
     """Everything about one metric.
 
     Attributes:
-        metric: its column.
+        metric: a column, or an attack that fills none.
         a, b: the two sides.
         seeds: None where they share fewer than two.
         images: None where per-image outcomes are not there.
@@ -157,7 +156,7 @@ def _family(frame: pd.DataFrame, pair: Pair, pairs: Iterable[Pair], family: Fami
     if family is not None:
         return _declared(frame, pair, family)
     alike = (one for one in pairs if (one.protocol, one.settings) == (pair.protocol, pair.settings))
-    found = {_place(one, metric): _p(one, metric) for one in alike for metric in one.metrics if metric in CLAIMED}
+    found = {_place(one, metric): _p(one, metric) for one in alike for metric in one.metrics if metric in FAMILY}
     return {place: p for place, p in found.items() if p is not None}
 
 
@@ -235,8 +234,11 @@ def _by_seed(a: pd.Series, b: pd.Series, adjusted: Adjusted | None, options: Opt
 
 
 def _by_image(pair: Pair, metric: str, store: Store, draws: int) -> ByImage | None:
-    """The tests on per-image outcomes, one trained model per pre-training seed; None where some are gone."""
-    found = dict(_outcomes(pair, metric, store))
+    """The tests on per-image outcomes, one trained model per pre-training seed; None where some are gone.
+
+    None for corruptions too: 75 copies of an image are not 75 images.
+    """
+    found = {} if metric in CORRUPTED else dict(_outcomes(pair, metric, store))
     if not found or len({outcome.shape for both in found.values() for outcome in both}) > 1:
         return None
     a, b = (np.stack([both[side] for both in found.values()]) for side in (0, 1))
@@ -250,19 +252,33 @@ def _outcomes(pair: Pair, metric: str, store: Store) -> Iterator[tuple[int, tupl
     """
     a, b = (_stages(rows, metric, store) for rows in (pair.a, pair.b))
     if len(a) == len(b) == 1:
-        a, b = ({next(iter(a)): key for key in side.values()} for side in (a, b))
+        a, b = ({next(iter(a)): keys for keys in side.values()} for side in (a, b))
     seen: set[int] = set()
     for seeds in sorted(a.keys() & b.keys()):
         if seeds[0] not in seen:
             seen.add(seeds[0])
-            yield seeds[0], (store.outcomes(a[seeds]), store.outcomes(b[seeds]))
+            yield seeds[0], (_standing(a[seeds], store), _standing(b[seeds], store))
 
 
-def _stages(rows: pd.DataFrame, metric: str, store: Store) -> dict[tuple[int, ...], str]:
-    """The seeds of each row, and the stage of its attack that fills the metric."""
+def _standing(stages: Sequence[str], store: Store) -> np.ndarray:
+    """Which images are right after every one of the attacks."""
+    standing: np.ndarray = np.logical_and.reduce([store.outcomes(key) for key in stages])
+    return standing
+
+
+def _stages(rows: pd.DataFrame, metric: str, store: Store) -> dict[tuple[int, ...], tuple[str, ...]]:
+    """The seeds of each row, and the stages of the attacks that its metric is of; rows that lack some are left out."""
     found = {}
     for row in rows.to_dict("records"):
-        for key in json.loads(row["outcomes"]).values():
-            if store.has(key) and store.record(key)["result"].get("metric") == metric:
-                found[tuple(int(row[name]) for name in SEEDS)] = str(key)
+        stages = _attacked(row, metric, store)
+        if stages and all(map(store.has, stages)):
+            found[tuple(int(row[name]) for name in SEEDS)] = stages
     return found
+
+
+def _attacked(row: Mapping[Any, Any], metric: str, store: Store) -> tuple[str, ...]:
+    stages: Mapping[str, str] = json.loads(row["outcomes"])
+    if metric == WORST:
+        return tuple(stages[name] for name in json.loads(row["worst_over"]) if name in stages)
+    filled = {name: store.record(key)["result"].get("metric") for name, key in stages.items() if store.has(key)}
+    return tuple(stages[name] for name, column in filled.items() if (column or name) == metric)

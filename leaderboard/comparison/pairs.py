@@ -8,7 +8,7 @@ import pandas as pd
 
 from bench.cells import find_cell
 from bench.errors import BenchError
-from leaderboard.rows import METRICS, Selection, Setting, by_setting, current, scores, select
+from leaderboard.rows import WORST, Selection, Setting, accuracies, by_setting, current, select, worst_over
 
 ALIKE = ("dataset", "protocol", "norm", "eps", "precision", "limit_test")
 """What two rows must share to be compared at all."""
@@ -51,8 +51,10 @@ class Pair:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """Those that both have numbers of."""
-        return tuple(metric for metric in METRICS if len(scores(self.a, metric)) and len(scores(self.b, metric)))
+        """Those that both have numbers of; the worst case, where it is over the same attacks."""
+        shared = [metric for metric in accuracies(self.a) if metric in accuracies(self.b)]
+        alike = worst_over(self.a) == worst_over(self.b)
+        return tuple(metric for metric in shared if metric != WORST or alike)
 
 
 def find_pairs(frame: pd.DataFrame, a: str, b: str, selection: Selection) -> tuple[Pair, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from leaderboard.comparison.compare import BySeed, MetricResult, Options, Result
 from leaderboard.comparison.pairs import Pair
-from leaderboard.rows import SEEDS, failed_seeds
+from leaderboard.rows import CORRUPTED, SEEDS, WORST, failed_seeds, worst_over
 from leaderboard.statistics.images import McNemar
 from leaderboard.statistics.paired import ALPHA, PairedTest
 from leaderboard.statistics.seeds import SMALLEST_RANKED, WORTHWHILE, Improvement, pairs_for_improvement
@@ -83,7 +83,7 @@ def _conclusion(pair: Pair, found: MetricResult, options: Options) -> Iterator[s
 def _agreement(found: MetricResult) -> str:
     """Whether new test images could change what the seeds say."""
     if found.images is None:
-        return "as far as seeds can tell; per-image outcomes are not there"
+        return "as far as seeds can tell; there is no test by image"
     low, high = found.images.bootstrap.interval
     if low > 0 or high < 0:
         return "by seeds, and with test images drawn anew as well"
@@ -196,6 +196,9 @@ def _improvement(found: Improvement, n: int, names: tuple[str, str]) -> str:
 
 
 def _images(pair: Pair, found: MetricResult) -> Iterator[str]:
+    if found.metric in CORRUPTED:
+        yield "No test by image: corrupted copies of one image do not count as several images."
+        return
     if found.images is None:
         yield "No test by image: the per-image outcomes are not in the store (`bench run` computes them again)."
         return
@@ -230,6 +233,8 @@ def caveats(result: Result) -> Iterator[str]:
         yield "McNemar's test is about the trained models of one seed, not about the methods."
     if {"ra_pgd20", "pgd20"} & {found.metric for found in result.metrics}:
         yield "PGD-20 is no stand-in for AutoAttack: rank methods by AA."
+    if WORST in {found.metric for found in result.metrics}:
+        yield f"The worst case is over {', '.join(sorted(worst_over(pair.a)))}: more attacks only lower it."
     if pair.encoders is not None:
         yield "The encoders are the same: what differs comes from heads and attacks alone."
     yield from _unequal(pair)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -24,23 +25,37 @@ class _Entry:
 
     @property
     def comparison(self) -> Comparison | None:
-        """The best of the column against this method; None for the best itself."""
-        column = next(column for column in self.table.tests if column.key == self.key)
-        return next((found for found in column.comparisons if found.other == self.line.label), None)
+        """The best of the column against this method; None for the best itself, and where nothing was tested."""
+        found = (one for column in self.table.tests if column.key == self.key for one in column.comparisons)
+        return next((one for one in found if one.other == self.line.label), None)
 
 
 def csv_text(tables: Sequence[Table]) -> str:
-    """One line per method and column: the numbers in full precision, the test against the best, the footnotes.
+    """One line per line and column of the tables: full precision, the test against the best, the footnotes.
 
-    With published numbers there is a line for each of a cell.
+    With published numbers there is a line for each of a cell. Where lines have more on their left than their label,
+    each such text has a column, `row_` and its heading. The command and the hash of the rows are columns as well: a
+    comment would break readers.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    columns = {**CSV_COLUMNS, **(CSV_CLAIM_COLUMNS if any(table.claims for table in tables) else {})}
+    claims = CSV_CLAIM_COLUMNS if any(table.claims for table in tables) else {}
+    columns = {**CSV_COLUMNS, **_stub_columns(tables), **claims}
     writer.writerow(columns)
     for entry in (entry for table in tables for entry in _entries(table)):
         writer.writerow([_plain(read(entry)) for read in columns.values()])
     return out.getvalue()
+
+
+def _stub_columns(tables: Sequence[Table]) -> Mapping[str, Callable[[_Entry], object]]:
+    if all(line.stub == (line.label,) for table in tables for line in table.lines):
+        return {}
+    headings = dict.fromkeys(heading for table in tables for heading in table.stub)
+    return {f"row_{re.sub(r'[^0-9a-z]+', '_', heading.lower())}": _of_stub(heading) for heading in headings}
+
+
+def _of_stub(heading: str) -> Callable[[_Entry], object]:
+    return lambda entry: dict(zip(entry.table.stub, entry.line.stub, strict=True)).get(heading)
 
 
 def _entries(table: Table) -> Iterator[_Entry]:
@@ -79,8 +94,9 @@ CSV_COLUMNS: Mapping[str, Callable[[_Entry], object]] = {
     "precision": lambda entry: entry.table.setting.precision,
     "method": lambda entry: entry.line.label,
     "dataset": lambda entry: entry.key.dataset,
-    "protocol": lambda entry: entry.key.protocol,
+    "protocol": lambda entry: entry.line.protocol or entry.key.protocol,
     "metric": lambda entry: str(entry.key.metric),
+    "unit": lambda entry: entry.table.measure(entry.key).unit,
     "mean": lambda entry: entry.cell.mean,
     "sd": lambda entry: entry.cell.spread,
     "n": lambda entry: entry.cell.n,
@@ -98,6 +114,7 @@ CSV_COLUMNS: Mapping[str, Callable[[_Entry], object]] = {
     "correlation": _of_test("correlation"),
     "footnotes": _footnotes,
     "rows_hash": lambda entry: entry.table.provenance.rows_hash,
+    "command": lambda entry: entry.table.provenance.command,
 }
 
 

@@ -1,23 +1,19 @@
-"""Tables in LaTeX: booktabs and nothing else."""
+"""Tables in LaTeX: floats of booktabs and nothing else, which keep to the width of a column or of a page."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
-from leaderboard.claims import report as claims_report
-from leaderboard.rendering.words import (
-    CLAIM_HEADINGS,
-    CLAIMS_TITLE,
-    TEST_HEADINGS,
-    TEST_NAMES,
-    claim_texts,
-    letters,
-    mean_text,
-    test_texts,
-)
-from leaderboard.tables.model import Cell, Line, Mark, Table, measure_of
+from leaderboard.rendering.latex_results import Results
+from leaderboard.rendering.tex import comment, lines_of, number, prose, tex, width
+from leaderboard.rendering.tex_layout import GAP, Block, Page, packed, tabular
+from leaderboard.rendering.words import Listing, listings
+from leaderboard.tables.model import Table
 
+_DOCUMENT = Page(column=525, full=525, lines=66)
+_ARTICLE = Page(column=220, full=452, lines=48)
 _PREAMBLE = r"""\documentclass[a4paper]{article}
 \usepackage{booktabs}
 \setlength{\textwidth}{18.6cm}
@@ -28,134 +24,142 @@ _PREAMBLE = r"""\documentclass[a4paper]{article}
 \begin{document}
 """
 _FRAGMENT_HEAD = "% in the preamble: \\usepackage{booktabs}\n"
-
-_LATEX: Mapping[str, str] = {
-    "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "$": r"$\mathdollar$",  # \$ alone asks for a font beyond the standard ones.
-    "&": r"\&",
-    "#": r"\#",
-    "_": r"\_",
-    "%": r"\%",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    '"': "''",
-    "`": r"\`{}",
-    "[": "{[}",
-    "]": "{]}",
-    "±": r"$\pm$",
-    "—": "---",
-}
+_NOTE_SCALE = 0.94  # \scriptsize to \footnotesize: width and height of a line of notes.
 
 
 def latex(tables: Sequence[Table], *, fragment: bool = False) -> str:
-    """A document that compiles as it stands, or the `table` environments alone; booktabs is the only package.
+    """A document that compiles as it stands, or its floats alone; booktabs is the only package.
 
-    The environments are floats of \\footnotesize text; each table is followed by one with its tests.
+    A table is \\footnotesize, with its notes below; one with its tests and one with published numbers follow. As a
+    fragment it is a `table` where it is no wider than a column of a two-column article (220 pt), else a `table*`; one
+    wider than a page (452 pt) becomes \\scriptsize, and where that is not enough, its groups of columns stand one below
+    the other. What is longer than a page goes on in a float with the same number.
     """
-    body = "\n".join(part for table in tables for part in _latex_floats(table))
+    page = _ARTICLE if fragment else _DOCUMENT
+    body = "\n".join(part for table in tables for part in _floats(table, page))
     return _FRAGMENT_HEAD + body if fragment else f"{_PREAMBLE}{body}\\end{{document}}\n"
 
 
-def _latex_floats(table: Table) -> Iterator[str]:
-    notes = [rf"\textsuperscript{{{letter}}}~{_tex(text)}" for text, letter in table.footnotes.items()]
-    notes += [_tex(note) for note in table.notes]
-    comment = "% " + _tex_comment(table.provenance.text)
-    yield _latex_float([comment], _tex(table.title), _latex_results(table), notes)
-    rows = [tuple(_tex_cell(text) for text in test_texts(*found)) for found in table.comparisons]
-    if rows:
-        head = " & ".join(_tex(heading) for heading in TEST_HEADINGS)
-        columns = "l" * TEST_NAMES + "r" * (len(TEST_HEADINGS) - TEST_NAMES)
-        yield _latex_float([], f"Paired t-tests by seed: {_tex(table.title)}", _tabular(columns, [head], rows), [])
-    if table.claims:
-        caption = f"{CLAIMS_TITLE}: {_tex(table.title)}"
-        yield _latex_float([], caption, _latex_claims(table), [])
+def _floats(table: Table, page: Page) -> Iterator[str]:
+    results = Results.fitted(table, page)
+    texts = [rf"\textsuperscript{{{letter}}}~{prose(text)}" for text, letter in table.footnotes.items()]
+    texts += map(prose, table.notes)
+    notes = [_note(text, page.full if results.wide else page.column) for text in texts]
+    float_ = _Float(prose(table.title), results.wide, results.size.base, results.size.gap)
+    yield comment(table.provenance.text) + "\n" + float_.text([*results.blocks(), *notes], page)
+    for listing in listings(table):
+        caption = f"{listing.title}: {prose(table.title)}"
+        columns = _Columns.fitted(listing, page)
+        yield replace(float_, caption=caption, wide=columns.wide, size=r"\footnotesize", gap=GAP).text(
+            list(columns.blocks(page)), page
+        )
 
 
-_CLAIM_WIDTHS: Mapping[str, str] = {"by": "p{2.0cm}", "verdict": "p{2.9cm}"}  # Prose, which is broken into lines.
+def _note(text: str, available: float) -> Block:
+    lines = math.ceil(width(text) * _NOTE_SCALE / available)
+    return Block(rf"{text}\par", lines * _NOTE_SCALE, note=True)
 
 
-def _latex_claims(table: Table) -> str:
-    def align(heading: str) -> str:
-        return "r" if heading in claims_report.NUMBERS else _CLAIM_WIDTHS.get(heading, "l")
+@dataclass(frozen=True)
+class _Float:
+    """A table environment, or several with one number.
 
-    def cell(heading: str, text: str) -> str:
-        return (r"\raggedright " if heading in _CLAIM_WIDTHS else "") + _tex_cell(text)
+    Attributes:
+        caption: in LaTeX.
+        wide: whether it spans both columns of a page that has two.
+        size: the command for its size of type.
+        gap: left and right of each column, pt.
+    """
 
-    head = " & ".join(_tex(heading) for heading in CLAIM_HEADINGS)
-    lines = (zip(CLAIM_HEADINGS, claim_texts(table, claimed), strict=True) for claimed in table.claims)
-    rows = [tuple(cell(*words) for words in line) for line in lines]
-    return _tabular("".join(map(align, CLAIM_HEADINGS)), [head], rows)
+    caption: str
+    wide: bool
+    size: str
+    gap: float
 
+    def text(self, blocks: Sequence[Block], page: Page) -> str:
+        """The environments that hold these blocks."""
+        parts = packed(blocks, page.lines)
+        return "\n".join(self._environment(part, continued=i > 0) for i, part in enumerate(parts))
 
-def _latex_float(comments: Sequence[str], caption: str, tabular: str, notes: Sequence[str]) -> str:
-    below = [r"\par\medskip\raggedright", *(rf"{note}\par" for note in notes)] if notes else []
-    lines = [
-        *comments,
-        r"\begin{table}[htbp]",
-        r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
-        rf"\caption{{{caption}}}",
-        tabular,
-        *below,
-        r"\end{table}",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _latex_results(table: Table) -> str:
-    titles = [rf"\multicolumn{{{len(group.keys)}}}{{c}}{{{_tex(group.title)}}}" for group in table.groups]
-    rules, first = [], 3
-    for group in table.groups:
-        rules.append(rf"\cmidrule(lr){{{first}-{first + len(group.keys) - 1}}}")
-        first += len(group.keys)
-    measures = [measure_of(key.metric).heading for key in table.keys]
-    heads = [f" & & {' & '.join(titles)} \\\\ {' '.join(rules)}\nmethod & $n$ & {' & '.join(measures)}"]
-    rows = [_latex_row(table, line) for line in table.lines]
-    return _tabular("lr" + "r" * len(table.keys), heads, rows)
-
-
-def _tabular(columns: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    body = [rf"{' & '.join(row)} \\" for row in rows]
-    head = [rf"{line} \\" for line in heads]
-    return "\n".join(
-        [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", *head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}"]
-    )
+    def _environment(self, blocks: Sequence[Block], *, continued: bool) -> str:
+        name, places = ("table*", "tp") if self.wide else ("table", "htbp")
+        again = [r"\addtocounter{table}{-1}", rf"\caption[]{{{self.caption} (continued)}}"]
+        tabulars = [block.source for block in blocks if not block.note]
+        notes = [block.source for block in blocks if block.note]
+        lines = [
+            rf"\begin{{{name}}}[{places}]",
+            rf"\centering{self.size}\setlength{{\tabcolsep}}{{{self.gap:g}pt}}",
+            *(again if continued else [rf"\caption{{{self.caption}}}"]),
+            r"\smallskip",
+            "\n\\par\\medskip\n".join(tabulars),
+            *([r"\par\smallskip\raggedright\scriptsize", *notes] if notes else []),
+            rf"\end{{{name}}}",
+        ]
+        return "\n".join(line for line in lines if line) + "\n"
 
 
-def _latex_row(table: Table, line: Line) -> tuple[str, ...]:
-    label = _tex_cell(line.label) + _latex_note(table, line.footnotes)
-    return (label, line.seeds.replace("-", "--"), *(_latex_cell(table, cell) for cell in line.cells))
+@dataclass(frozen=True)
+class _Columns:
+    """The columns of a listing: each as wide as its text, or a share of what the page has left for prose.
+
+    Attributes:
+        listing: what they hold.
+        limits: pt, where the text of a column is to be broken into lines.
+        wide: whether they need more than a column of the page.
+    """
+
+    listing: Listing
+    limits: tuple[float | None, ...]
+    wide: bool
+
+    @classmethod
+    def fitted(cls, listing: Listing, page: Page) -> _Columns:
+        """The columns for a page."""
+        columns = list(zip(listing.headings, *listing.rows, strict=True))
+        widths = [max(map(width, texts)) + 2 * GAP for texts in columns]
+        total = sum(widths)
+        if total <= page.full:
+            return cls(listing, (None,) * len(widths), wide=page.column < total)
+        prose_at = [i for i, heading in enumerate(listing.headings) if heading not in listing.numbers]
+        room = page.full - sum(size for i, size in enumerate(widths) if i not in prose_at)
+        shares = dict(zip(prose_at, _shared([widths[i] for i in prose_at], room), strict=True))
+        limits = [shares[i] - 2 * GAP if i in shares and shares[i] < size else None for i, size in enumerate(widths)]
+        return cls(listing, tuple(limits), wide=page.column < page.full)
+
+    def blocks(self, page: Page) -> Iterator[Block]:
+        """Its rows in tabulars that a page can hold."""
+        room, rows, used = page.lines - 6, list[str](), 0
+        for row in self.listing.rows:
+            height = max(1 if limit is None else len(lines_of(text, limit)) for text, limit in self._cells(row))
+            if rows and used + height > room:
+                yield self._block(rows, used)
+                rows, used = [], 0
+            rows.append(" & ".join(_cell(text, limit) for text, limit in self._cells(row)))
+            used += height
+        yield self._block(rows, used)
+
+    def _cells(self, row: Sequence[str]) -> Iterator[tuple[str, float | None]]:
+        return zip(row, self.limits, strict=True)
+
+    def _block(self, rows: Sequence[str], height: int) -> Block:
+        heads = [" & ".join(map(tex, self.listing.headings))]
+        return Block(tabular("".join(self._alignments()), heads, rows), height + 2)
+
+    def _alignments(self) -> Iterator[str]:
+        for heading, limit in zip(self.listing.headings, self.limits, strict=True):
+            yield "r" if heading in self.listing.numbers else "l" if limit is None else f"p{{{limit:.0f}pt}}"
 
 
-def _latex_cell(table: Table, cell: Cell) -> str:
-    mean = _tex(mean_text(cell))
-    marks = {Mark.BEST: r"\textbf{%s}", Mark.TIED: r"\textbf{%s}", Mark.SECOND: r"\underline{%s}", Mark.NONE: "%s"}
-    spread = rf"\,{{\scriptsize$\pm$\,{cell.spread:.2f}}}" if cell.spread is not None else ""
-    return marks[cell.mark] % mean + spread + _latex_note(table, cell.footnotes)
+def _cell(text: str, limit: float | None) -> str:
+    return number(text) if limit is None else rf"\raggedright {prose(text)}"
 
 
-def _latex_note(table: Table, footnotes: Sequence[str]) -> str:
-    return rf"\textsuperscript{{{letters(table, footnotes)}}}" if footnotes else ""
-
-
-def _tex_cell(text: str) -> str:
-    """`_tex`, with a sign of a number set as a minus."""
-    return re.sub(r"(?<![\w.])-(?=\d)", "$-$", _tex(text))
-
-
-def _tex(text: str) -> str:
-    """Text with every character that LaTeX reads as its own escaped, and those it has no glyph for by code point."""
-    return "".join(_LATEX.get(char) or (char if _typesettable(char) else f"U+{ord(char):04X}") for char in text)
-
-
-def _typesettable(char: str) -> bool:
-    """ASCII, and the accented letters that the standard fonts build."""
-    return " " <= char <= "~" or char in "ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜÝßàáâãäåæçèéêëìíîïñòóôõöøùúûüýÿ"
-
-
-def _tex_comment(text: str) -> str:
-    return " ".join(text.encode("ascii", "backslashreplace").decode().split())
+def _shared(wanted: Sequence[float], room: float) -> list[float]:
+    """What each gets of `room`: all that it wants where that is no more than an equal share of what is left."""
+    given = [0.0] * len(wanted)
+    left = list(range(len(wanted)))
+    for i in sorted(left, key=lambda i: wanted[i]):
+        given[i] = min(wanted[i], room / len(left))
+        room -= given[i]
+        left.remove(i)
+    return given

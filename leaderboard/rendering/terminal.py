@@ -12,38 +12,34 @@ from rich.measure import Measurement
 from rich.table import Table as Grid
 from rich.text import Text
 
-from leaderboard.claims import report as claims_report
 from leaderboard.rendering.words import (
     BOLD,
-    CLAIM_HEADINGS,
-    CLAIMS_TITLE,
-    TEST_HEADINGS,
-    TEST_NAMES,
-    claim_texts,
+    COUNT,
+    Listing,
+    heading_text,
     letters,
+    listings,
     mean_text,
-    test_texts,
+    spread_text,
+    stub_texts,
 )
-from leaderboard.tables.model import Cell, Group, Mark, Table, measure_of
+from leaderboard.tables.model import Cell, Group, Key, Mark, Table
 
 _BOUNDLESS = 10_000  # Columns: wider than any table.
 
 
 def terminal(tables: Sequence[Table], *, styled: bool = True) -> RenderableType:
     """Tables for a rich console; without styles (a pipe, a file) bold becomes `*` and underlining `_`."""
-    return Stack(*(part for table in tables for part in _terminal_parts(table, styled)))
+    return Stack(*(part for table in tables for part in _parts(table, styled)))
 
 
-def _terminal_parts(table: Table, styled: bool) -> Iterator[RenderableType]:
+def _parts(table: Table, styled: bool) -> Iterator[RenderableType]:
     yield Text(table.title, style="bold")
     yield _Results(table, styled)
     yield from (Text(f"[{letter}] {text}") for text, letter in table.footnotes.items())
-    if any(True for _ in table.comparisons):
-        yield Text("paired t-tests by seed", style="bold")
-        yield _terminal_tests(table)
-    if table.claims:
-        yield Text(CLAIMS_TITLE.lower(), style="bold")
-        yield _terminal_claims(table)
+    for listing in listings(table):
+        yield Text(listing.title[0].lower() + listing.title[1:], style="bold")
+        yield _listed(listing)
     yield from (Text(note, style="dim") for note in table.notes)
     yield Text(table.provenance.text + "\n", style="dim")
 
@@ -64,52 +60,48 @@ class _Results:
             yield from (self._grid([group]) for group in self.table.groups)
 
     def _grid(self, groups: Sequence[Group]) -> Grid:
-        grid = _terminal_grid()
-        grid.add_column("method", overflow="fold")
-        grid.add_column("n", justify="right")
+        grid = _grid()
+        for name in self.table.stub:
+            grid.add_column(Text(name), overflow="fold")
+        grid.add_column(COUNT, justify="right")
         for group in groups:
             for i, key in enumerate(group.keys):
                 title = group.title if i == len(group.keys) // 2 else ""
-                grid.add_column(Text(f"{title}\n{measure_of(key.metric).heading}"), justify="right", overflow="fold")
-        shown = {key for group in groups for key in group.keys}
-        for line in self.table.lines:
-            label = Text.assemble(line.label, _terminal_note(self.table, line.footnotes))
-            cells = (cell for key, cell in zip(self.table.keys, line.cells, strict=True) if key in shown)
-            grid.add_row(label, line.seeds, *(_terminal_cell(self.table, cell, self.styled) for cell in cells))
+                heading = Text(f"{title}\n{heading_text(self.table, key)}")
+                grid.add_column(heading, justify="right", overflow="fold")
+        for row in self._rows({key for group in groups for key in group.keys}):
+            grid.add_row(*row)
         return grid
 
+    def _rows(self, shown: set[Key]) -> Iterator[tuple[str | Text, ...]]:
+        table = self.table
+        for line, stub in zip(table.lines, stub_texts(table, table.lines), strict=True):
+            *left, last = stub
+            label = Text.assemble(last, _note(table, line.footnotes))
+            cells = (self._cell(*found) for found in zip(table.keys, line.cells, strict=True) if found[0] in shown)
+            yield (*map(Text, left), label, line.seeds, *cells)
 
-def _terminal_grid() -> Grid:
-    return Grid(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    def _cell(self, key: Key, cell: Cell) -> Text:
+        style = "bold" if cell.mark in BOLD else "underline" if cell.mark is Mark.SECOND else ""
+        sign = "*" if cell.mark in BOLD else "_" if cell.mark is Mark.SECOND else ""
+        text, spread = mean_text(self.table, key, cell), spread_text(self.table, key, cell)
+        mean = (text, style) if self.styled else f"{sign}{text}{sign}"
+        return Text.assemble(mean, f" ±{spread}" if spread else "", _note(self.table, cell.footnotes))
 
 
-def _terminal_cell(table: Table, cell: Cell, styled: bool) -> Text:
-    style = "bold" if cell.mark in BOLD else "underline" if cell.mark is Mark.SECOND else ""
-    sign = "*" if cell.mark in BOLD else "_" if cell.mark is Mark.SECOND else ""
-    mean = (mean_text(cell), style) if styled else f"{sign}{mean_text(cell)}{sign}"
-    spread = f" ±{cell.spread:.2f}" if cell.spread is not None else ""
-    return Text.assemble(mean, spread, _terminal_note(table, cell.footnotes))
-
-
-def _terminal_note(table: Table, footnotes: Sequence[str]) -> tuple[str, str]:
+def _note(table: Table, footnotes: Sequence[str]) -> tuple[str, str]:
     return (f" [{letters(table, footnotes)}]" if footnotes else "", "dim")
 
 
-def _terminal_tests(table: Table) -> RenderableType:
-    grid = _terminal_grid()
-    for i, heading in enumerate(TEST_HEADINGS):
-        name = i < TEST_NAMES
-        grid.add_column(heading, justify="left" if name else "right", overflow="fold", no_wrap=not name)
-    for column, comparison in table.comparisons:
-        grid.add_row(*(Text(text) for text in test_texts(column, comparison)))
-    return grid
-
-
-def _terminal_claims(table: Table) -> RenderableType:
-    grid = _terminal_grid()
-    for heading in CLAIM_HEADINGS:
-        number = heading in claims_report.NUMBERS
+def _listed(listing: Listing) -> Grid:
+    grid = _grid()
+    for heading in listing.headings:
+        number = heading in listing.numbers
         grid.add_column(heading, justify="right" if number else "left", overflow="fold", no_wrap=number)
-    for claimed in table.claims:
-        grid.add_row(*(Text(text) for text in claim_texts(table, claimed)))
+    for row in listing.rows:
+        grid.add_row(*map(Text, row))
     return grid
+
+
+def _grid() -> Grid:
+    return Grid(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)

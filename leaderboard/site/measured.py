@@ -13,11 +13,12 @@ from bench.gates.verdicts import Verdict, gravest
 from bench.keys import digest
 from leaderboard.claims.record import Measured
 from leaderboard.layouts import Arrangement
-from leaderboard.rows import IDENTITY, Setting, fingerprint
+from leaderboard.rows import IDENTITY, Setting, accuracies, fingerprint
 from leaderboard.site.model import Board, Entry, Flag, Gate, Kind, Score
 from leaderboard.spelling import command_line
 from leaderboard.tables import build, notes
-from leaderboard.tables.model import Cell, Group, Key, Line, Metric, State, Table
+from leaderboard.tables.cells import cell_of
+from leaderboard.tables.model import Cell, Group, Key, Line, Mark, Metric, State, Table
 
 _DIGITS = 10  # Of an entry's name in a link.
 
@@ -57,7 +58,9 @@ Place = tuple[Setting, str, str, str]
 
 
 def boards(
-    frame: pd.DataFrame, groups: Iterable[Measured], published: Mapping[str, tuple[str, ...]]
+    frame: pd.DataFrame,
+    groups: Iterable[Measured],
+    published: Mapping[str, tuple[str, ...]],
 ) -> Iterator[Board]:
     """A board per setting, data set and protocol.
 
@@ -103,24 +106,28 @@ def _board(
     )
 
 
-def _scores(table: Table, columns: Group, line: Line, group: Measured) -> Mapping[Metric, Score]:
+def _scores(table: Table, columns: Group, line: Line, group: Measured) -> Mapping[str, Score]:
     cells: Mapping[Key, Cell] = dict(zip(table.keys, line.cells, strict=True))
-    return {
-        Metric(key.metric): Score(cells[key], _numbers(group.by_seed(key.metric)))
-        for key in columns.keys
-        if cells[key].state is not State.MISSING
-    }
+    usual = {key.metric: cells[key] for key in columns.keys if cells[key].state is not State.MISSING}
+    further = {metric: _unmarked(group, metric) for metric in accuracies(group.rows) if metric not in usual}
+    return {metric: Score(cell, _numbers(group.by_seed(metric))) for metric, cell in {**usual, **further}.items()}
+
+
+def _unmarked(group: Measured, metric: str) -> Cell:
+    """A number that stands in no table by itself, so that no test has marked it."""
+    return cell_of(group.by_seed(metric), Mark.NONE, group.failed(metric))
 
 
 def _numbers(by_seed: pd.Series) -> Mapping[int, float]:
     return dict(zip(by_seed.index.tolist(), by_seed.tolist(), strict=True))
 
 
-def _entry(group: Measured, scores: Mapping[Metric, Score], published: tuple[str, ...]) -> Entry:
+def _entry(group: Measured, scores: Mapping[str, Score], published: tuple[str, ...]) -> Entry:
     rows, first = group.rows, group.first
     return Entry(
         id=digest(group.text)[:_DIGITS],
         kind=Kind.REMEASURED if group.released else Kind.RETRAINED,
+        method=group.method,
         label=first["label"],
         scores=scores,
         external=bool(first["external_data"]),
@@ -154,13 +161,13 @@ def _of_gate(facts: Mapping[str, Any]) -> str:
     return ": ".join(text for text in (number_text + limit, said) if text)
 
 
-def _flags(rows: pd.DataFrame, scores: Mapping[Metric, Score]) -> Iterator[Flag]:
+def _flags(rows: pd.DataFrame, scores: Mapping[str, Score]) -> Iterator[Flag]:
     yield from (flag for flag, column in FLAG_COLUMNS.items() if rows[column].isin([True]).any())
     if any(score.cell.failed for score in scores.values()):
         yield Flag.FAILED
 
 
-def _of_cells(scores: Mapping[Metric, Score]) -> tuple[str, ...]:
+def _of_cells(scores: Mapping[str, Score]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(note for score in scores.values() for note in score.cell.footnotes))
 
 

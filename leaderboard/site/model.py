@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from bench.gates.verdicts import Verdict
-from leaderboard.tables.model import Cell, Metric
+from leaderboard.tables.model import Cell
 
 
 class Kind(StrEnum):
@@ -27,7 +27,7 @@ class Flag(StrEnum):
     LIMITED = "limited"
     LEGACY = "legacy"
     EXTERNAL = "external data"
-    LABELS = "labels in pre-training"
+    LABELS = "labels"
     FAILED = "failed"
 
 
@@ -82,8 +82,9 @@ class Entry:
     Attributes:
         id: stable name, for links.
         kind: where its numbers come from.
-        label: of the method, as on the command line; or as its authors call it.
-        scores: by metric; what was never measured is left out.
+        method: by its name here, or as its authors call it.
+        label: the method with its options, as on the command line; or as its authors call it.
+        scores: by metric, a column or an attack that fills none; what was never measured is left out.
         origin: where a published number stands; empty for a measured one.
         external: whether outside data or weights were used; None where that is not known.
         gate_verdict: the gravest over its rows; None where no gate was measured.
@@ -97,8 +98,9 @@ class Entry:
 
     id: str
     kind: Kind
+    method: str
     label: str
-    scores: Mapping[Metric, Score]
+    scores: Mapping[str, Score]
     origin: str = ""
     external: bool | None = None
     gate_verdict: str | None = None

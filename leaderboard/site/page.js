@@ -5,6 +5,7 @@ function drawControls() {
     if (byId(name).value !== state[name]) byId(name).value = state[name];
   }
   byId("sort").value = state.sort;
+  byId("columns").setAttribute("aria-pressed", String(state.columns === ALL));
 }
 
 function fill(name, options, words = (value) => value) {
@@ -37,6 +38,8 @@ function setUp() {
   byId("filters").addEventListener("submit", (event) => event.preventDefault());
   byId("reset").addEventListener("click", () => show(DEFAULTS));
   byId("csv").addEventListener("click", download);
+  byId("columns").addEventListener("click", () => show({ columns: state.columns === ALL ? "" : ALL }));
+  byId("columns").hidden = METRICS.every(({ usual }) => usual);
   addEventListener("hashchange", () => follow());
   addEventListener("keydown", onKey);
   setUpTheme();
@@ -68,6 +71,7 @@ function setUpWords() {
   const terms = [
     ...Object.entries(KINDS).map(([kind, meaning]) => [badge(`kind-${kind}`, kind), meaning]),
     ...Object.entries(GATES).map(([verdict, meaning]) => [badge(`gate-${verdict}`, verdict), `gates: ${meaning}`]),
+    ...Object.entries(DATA.flags).map(([flag, meaning]) => [badge("flag", flag), meaning]),
     ...METRICS.map(({ heading, meaning }) => [heading, `accuracy ${meaning}`]),
   ];
   byId("legend").append(

@@ -17,18 +17,18 @@ from leaderboard.tables.model import Cell, Metric, State, measure_of
 SCHEDULE = "as published"
 NOTE = (
     "Published numbers, each as its source has it: never ranked, and not judged by one protocol. `bench claims` lists "
-    "all of them, also under other attacks, with how they compare to measured rows."
+    "all of them, with how they compare to measured rows."
 )
 _DIGITS = 10  # Of an entry's name in a link.
-_COLUMNS = frozenset(map(str, Metric))
 
 
-def boards(claims: Sequence[Claim]) -> Iterator[Board]:
-    """A board per data set, kind of head and attack budget; numbers without a column here are left out."""
+def boards(record: Record) -> Iterator[Board]:
+    """A board per data set, kind of head and attack budget; what no row could have a number of is left out."""
+    metrics = record.counterparts.metrics
     found: dict[tuple[str, str, str], list[Entry]] = defaultdict(list)
-    for same in _by_line(claims):
+    for same in _by_line(claim for claim in record.claims if claim.quantity in metrics):
         first = same[0]
-        found[first.dataset or "not stated", first.protocol.value, _ball(same)].append(_entry(same))
+        found[first.dataset or "not stated", first.protocol.value, _ball(same)].append(_entry(same, metrics))
     for (dataset, head, ball), entries in found.items():
         yield Board(dataset, f"{head}, as published", SCHEDULE, ball, True, _sorted(entries), (NOTE,))
 
@@ -37,7 +37,7 @@ def _by_line(claims: Iterable[Claim]) -> Iterator[list[Claim]]:
     """The numbers of one method in one table of one source."""
     found: dict[tuple[object, ...], list[Claim]] = defaultdict(list)
     for claim in claims:
-        if claim.quantity in _COLUMNS and claim.form in (Form.VALUE, Form.STD):
+        if claim.form in (Form.VALUE, Form.STD):
             found[claim.paper, claim.table, claim.cell].append(claim)
     yield from found.values()
 
@@ -55,7 +55,7 @@ def _sorted(entries: Iterable[Entry]) -> tuple[Entry, ...]:
     return tuple(sorted(entries, key=place))
 
 
-def _entry(same: Sequence[Claim]) -> Entry:
+def _entry(same: Sequence[Claim], metrics: Mapping[str, str]) -> Entry:
     first = same[0]
     stated = {
         "paper": first.paper,
@@ -67,19 +67,18 @@ def _entry(same: Sequence[Claim]) -> Entry:
     return Entry(
         id=digest([first.paper, first.table, *map(str, first.cell)])[:_DIGITS],
         kind=Kind.CLAIMED,
+        method=first.method,
         label=first.method,
-        scores=_scores(same),
+        scores=_scores(same, metrics),
         origin=f"{first.paper}, {first.table}",
         provenance={heading: text for heading, text in stated.items() if text},
     )
 
 
-def _scores(same: Sequence[Claim]) -> Mapping[Metric, Score]:
-    spreads = {claim.quantity.value: claim.value for claim in same if claim.form is Form.STD}
+def _scores(same: Sequence[Claim], metrics: Mapping[str, str]) -> Mapping[str, Score]:
+    spreads = {claim.quantity: claim.value for claim in same if claim.form is Form.STD}
     return {
-        Metric(claim.quantity.value): Score(
-            Cell(State.OK, claim.value, spreads.get(claim.quantity.value), n=claim.n_seeds or 0)
-        )
+        metrics[claim.quantity]: Score(Cell(State.OK, claim.value, spreads.get(claim.quantity), n=claim.n_seeds or 0))
         for claim in same
         if claim.form is Form.VALUE
     }

@@ -1,5 +1,7 @@
 // What the page shows is in its address, behind the #: so every view can be linked to, and the page keeps nothing.
 
+const ALL = "all"; // Of columns: those of every attack that was met.
+
 const DEFAULTS = {
   text: "",
   dataset: "",
@@ -7,6 +9,7 @@ const DEFAULTS = {
   schedule: "",
   external: "",
   kind: "",
+  columns: "",
   sort: "rank",
   row: "",
   compare: "",
@@ -33,6 +36,8 @@ function withCompared(state, id) {
   const next = ids.includes(id) ? ids.filter((one) => one !== id) : [...ids, id].slice(-2);
   return { ...state, compare: next.join(",") };
 }
+
+const sortColumn = (state) => state.sort.replace(/^-/, "");
 
 /** Sort by a column, or turn it round: `aa`, then `-aa`; minus is ascending for numbers, which start at the largest. */
 function sortedBy(state, column) {

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Any
 
 from bench.attacks.catalogue import ATTACKS
 from bench.attacks.threats import AttackKind
+from bench.cells import check_ended_well, name_of, outcome_keys
 from bench.data.corruptions import FOLDERS, SEVERITIES, SOURCES
 from bench.errors import BenchError
-from bench.schema import Status
 from bench.store import OUTCOMES, Store
-from leaderboard.studies.cells import Row, cell_name
+from leaderboard.studies.cells import Row, plain
 
 BY_TYPES = tuple(
     sorted(
@@ -45,11 +45,6 @@ class ByCorruption:
         """Type to the mean over severities, per cent: the bars of AMOC's figure."""
         return {name: fmean(severities) for name, severities in self.accuracies.items()}
 
-    @property
-    def mean(self) -> float:
-        """Over all types and severities, per cent: the row's `corruption` or `corruption_19`."""
-        return fmean(self.means.values())
-
 
 def by_corruption(store: Store, row: Row) -> ByCorruption:
     """The accuracies of a finished cell by type: of all 19 where it met them, else of 15.
@@ -58,22 +53,22 @@ def by_corruption(store: Store, row: Row) -> ByCorruption:
         BenchError: if the cell failed, its outcomes are damaged, or it met no corrupted images: the message says what
             to download.
     """
-    if row["status"] != Status.OK:
-        raise BenchError(f"cell '{cell_name(row)}' failed ({row['error']}), so it has no outcomes: run it again.")
-    keys = json.loads(row["outcomes"])
+    known = plain(row)
+    check_ended_well(known, "study")
+    keys = outcome_keys(known)
     attack = next((name for name in BY_TYPES if name in keys), None)
     if attack is None:
-        raise _never_met(row)
+        raise _never_met(known)
     types, correct = ATTACKS[attack].corruptions, store.outcomes(keys[attack])
     if len(correct) == 0 or len(correct) % (len(types) * SEVERITIES):
         raise store.damaged(keys[attack], OUTCOMES, f"{len(correct)} outcomes of {len(types)} types")
     scored = 100 * correct.reshape(len(types), SEVERITIES, -1).mean(axis=2)
     accuracies = {name: tuple(severities.tolist()) for name, severities in zip(types, scored, strict=True)}
-    return ByCorruption(cell_name(row), attack, len(correct) // (len(types) * SEVERITIES), accuracies)
+    return ByCorruption(name_of(known), attack, len(correct) // (len(types) * SEVERITIES), accuracies)
 
 
-def _never_met(row: Row) -> BenchError:
-    name, like = cell_name(row), row["dataset_like"]
+def _never_met(row: Mapping[str, Any]) -> BenchError:
+    name, like = name_of(row), row["dataset_like"]
     if like not in FOLDERS:
         return BenchError(
             f"cell '{name}' met no corrupted images, and none were published for '{like}': there are some for "

@@ -1,18 +1,24 @@
-"""Features of test images in the plane by t-SNE (AMOC, Figure 2), and how well they separate the classes."""
+"""Features of test images in the plane by t-SNE (AMOC, Figure 2), and how well they separate the classes.
+
+Torch is imported when a network is looked at, not before.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.contract import LabelledImages
 from bench.data.splits import stratified
 from bench.errors import BenchError
 from bench.store import Store
-from leaderboard.studies.cells import Judged, Row, Say, to_stderr
+from leaderboard.studies.cells import Row, Say, to_stderr
+
+if TYPE_CHECKING:
+    from bench.contract import LabelledImages
 
 Floats = NDArray[np.floating]
 Labels = NDArray[np.int64]
@@ -96,6 +102,8 @@ def embedding(
     Raises:
         BenchError: as `Judged.load`, or if there are too few images.
     """
+    from leaderboard.studies.judged import Judged
+
     judged = Judged.load(store, row, data_dir, device)
     shown = chosen(judged.images, settings.images, f"shown {settings.seed}")
     gallery = chosen(judged.training_images(), settings.gallery, f"gallery {settings.seed}")
@@ -118,7 +126,7 @@ def embedding(
 def chosen(images: LabelledImages, count: int, purpose: str) -> LabelledImages:
     """`count` of the images, or all if there are fewer, with the class shares of all; fixed by labels and purpose."""
     index = stratified(images.labels.numpy(), min(count, len(images)), purpose)
-    return LabelledImages(images.pixels[index], images.profile, images.labels[index])
+    return replace(images, pixels=images.pixels[index], labels=images.labels[index])
 
 
 def unit(features: Floats) -> Floats:

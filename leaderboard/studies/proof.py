@@ -16,7 +16,7 @@ from leaderboard.claims.claim import Quantity
 from leaderboard.claims.record import Record
 from leaderboard.rows import Setting, by_setting, current, fingerprint
 from leaderboard.studies.cells import Row
-from leaderboard.studies.pursuit import Effect, Perturbation, Pursuit, pursuit
+from leaderboard.studies.effects import Effect, Perturbation, Pursuit
 from leaderboard.tables import notes
 from leaderboard.tables.model import Key, Measure, Provenance, Table, title_of
 from leaderboard.tables.numbers import Numbers, from_numbers
@@ -60,8 +60,15 @@ WHICH = (
 Study = Callable[[Store, Row, Path], Pursuit]
 
 
+def perturbed(store: Store, row: Row, data_dir: Path) -> Pursuit:
+    """The study of a finished cell with NCP-ACL's own settings."""
+    from leaderboard.studies.pursuit import pursuit  # Torch is imported when a network is looked at, not before.
+
+    return pursuit(store, row, data_dir)
+
+
 def tables(
-    rows: pd.DataFrame, store: Store, data_dir: Path, command: str, record: Record, study: Study = pursuit
+    rows: pd.DataFrame, store: Store, data_dir: Path, command: str, record: Record, study: Study = perturbed
 ) -> tuple[Table, ...]:
     """A table per setting, method and protocol; data sets across, mean and spread over seeds.
 

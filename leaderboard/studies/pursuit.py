@@ -6,9 +6,8 @@ class. The table's body is lost; what the text keeps are the largest ratios to r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import TypeAlias
 
@@ -26,24 +25,11 @@ from bench.randomness import Randomness
 from bench.registry import Registry, resolve
 from bench.store import Store
 from bench.sweep import Schedule
-from leaderboard.studies.cells import BATCH, Judged, Row, Say, to_stderr
+from leaderboard.studies.cells import Row, Say, to_stderr
+from leaderboard.studies.effects import Effect, Perturbation, Pursuit
+from leaderboard.studies.judged import BATCH, Judged
 from methods.ncp import OBJECTIVES, NCPConfig, Ranked, Strategy
 from methods.parts.clustering import Clusters, check_grid, choose_clusters, neighbours, spherical_kmeans
-
-
-class Perturbation(StrEnum):
-    """What is added to an image; all stay within eps of it and within [0, 1]."""
-
-    NOISE = "random noise"
-    """U(-eps, eps) per pixel. The paper's, of a distribution that it does not name: that of an attack's start."""
-    SIGNS = "random signs"
-    """+eps or -eps per pixel: noise as long as an attack's perturbation. Not the paper's."""
-    OTHER = "toward a random cluster"
-    """As the next, toward any cluster but the own, drawn at random: what the neighbour is worth. Not the paper's."""
-    NEIGHBOUR = "toward the neighbouring cluster"
-    """The paper's, delta_nbr: Eq. (4) without its own-cluster term."""
-    CROSS_ENTROPY = "against the class"
-    """The same PGD on the cross-entropy of the head, which knows the class: the ceiling. Not the paper's."""
 
 
 @dataclass(frozen=True)
@@ -87,42 +73,6 @@ class PursuitSettings:
         return self.draws if kind in (Perturbation.NOISE, Perturbation.SIGNS) else 1
 
 
-@dataclass(frozen=True)
-class Effect:
-    """What a perturbation does to the images that are classified correctly without it.
-
-    Attributes:
-        decrease: of the true class's probability, mean, in points of per cent.
-        success: per cent that are classified wrongly with it.
-    """
-
-    decrease: float
-    success: float
-
-
-@dataclass(frozen=True)
-class Pursuit:
-    """The proof of concept on one cell.
-
-    Attributes:
-        cell, dataset, seed: which.
-        clusters: K, and the mean silhouette of every K tried.
-        scores: mean silhouette by K.
-        eps: radius of the perturbations.
-        images: test images that were classified correctly, on which all is measured.
-        effects: of each perturbation.
-    """
-
-    cell: str
-    dataset: str
-    seed: int
-    clusters: int
-    scores: Mapping[int, float]
-    eps: float
-    images: int
-    effects: Mapping[Perturbation, Effect]
-
-
 def pursuit(
     store: Store,
     row: Row,
@@ -147,15 +97,13 @@ def pursuit(
     """
     settings = settings or PursuitSettings.of(row)
     judged = Judged.load(store, row, data_dir, device)
-    pool = judged.pretraining_images()
-    check_grid(settings.clustering.grid, len(pool))
+    pool, device = judged.pretraining_images(), judged.device
+    check_grid(candidates(settings.clustering), len(pool))
     randomness = Randomness(judged.seed, "pursuit")
     with judged.settled():
         judged.announce("pursuit", len(pool) + _passes(settings) * len(judged.images), say)
-        scores, found = clustered(judged.features(pool.pixels), settings.clustering, randomness)
-        images, effects = effects_on(
-            judged.classifier, judged.images.to(judged.device), found.centroids.to(judged.device), settings, randomness
-        )
+        scores, found = clustered(judged.features(pool.pixels).to(device), settings.clustering, randomness)
+        images, effects = effects_on(judged.classifier, judged.images.to(device), found.centroids, settings, randomness)
     return Pursuit(
         cell=judged.name,
         dataset=str(row["dataset"]),
@@ -174,6 +122,11 @@ def _passes(settings: PursuitSettings) -> int:
     return scored + 3 * settings.clustering.attack_steps * len(OBJECTIVES_OF)
 
 
+def candidates(config: NCPConfig) -> Sequence[int]:
+    """The K tried: those of the grid, or the one that is given."""
+    return config.grid if config.clusters is None else (config.clusters,)
+
+
 def clustered(features: Tensor, config: NCPConfig, randomness: Randomness) -> tuple[Mapping[int, float], Clusters]:
     """Spherical k-means with the K of the largest silhouette: silhouette by K, and the clusters (A.1 (ii)).
 
@@ -182,13 +135,14 @@ def clustered(features: Tensor, config: NCPConfig, randomness: Randomness) -> tu
         config: the K tried, or K itself, and how k-means goes.
         randomness: of the seeds of clusters.
     """
-    grid = config.grid if config.clusters is None else (config.clusters,)
 
     def generator(clusters: int) -> torch.Generator:
         return randomness.generator(f"k-means {clusters}", device=features.device)
 
     seeding, iterations, tolerance = config.seeding, config.kmeans_iterations, config.kmeans_tolerance
-    choice = choose_clusters(features, grid, generator, seeding=seeding, iterations=iterations, tolerance=tolerance)
+    choice = choose_clusters(
+        features, candidates(config), generator, seeding=seeding, iterations=iterations, tolerance=tolerance
+    )
     best = generator(choice.clusters)
     found = spherical_kmeans(
         features, choice.clusters, best, seeding=seeding, iterations=iterations, tolerance=tolerance

@@ -50,12 +50,20 @@ class Measure:
     higher_is_better: bool = True
 
 
-MEASURES: Mapping[Metric, Measure] = {
+MEASURES: Mapping[str, Measure] = {
     Metric.SA: Measure("SA", "on clean images"),
     Metric.RA: Measure("RA", "under PGD-20 with step eps/4"),
     Metric.PGD: Measure("PGD-20", "under PGD-20 with step eps/10, which is no stand-in for RA"),
     Metric.AA: Measure("AA", "under AutoAttack standard"),
 }
+
+
+FURTHER: Mapping[str, Measure] = {
+    "ra_worst": Measure("Worst case", "of images that withstand every one of the attacks"),
+    "corruption": Measure("Corruption", "on corrupted images, the mean over 15 types and 5 severities"),
+    "corruption_19": Measure("Corruption-19", "on corrupted images, the mean over 19 types and 5 severities"),
+}
+"""Columns of the rows that are shown where they are asked for."""
 
 
 class Cost(StrEnum):
@@ -66,7 +74,7 @@ class Cost(StrEnum):
     PASSES = "passes"
 
 
-COSTS: Mapping[Cost, Measure] = {
+COSTS: Mapping[str, Measure] = {
     Cost.HOURS: Measure("time", "wall time of the last stage of pre-training", "h", higher_is_better=False),
     Cost.EPOCH_SECONDS: Measure("time per epoch", "that time by its epochs", "s", higher_is_better=False),
     Cost.PASSES: Measure(
@@ -77,9 +85,8 @@ COSTS: Mapping[Cost, Measure] = {
 
 def measure_of(metric: str) -> Measure:
     """How a metric is headed: a column of the rows, a cost, or an attack whose accuracy is in their `scores` alone."""
-    if metric in set(Cost):
-        return COSTS[Cost(metric)]
-    return MEASURES[Metric(metric)] if metric in set(Metric) else Measure(metric, f"under attack {metric}")
+    known = {**MEASURES, **FURTHER, **COSTS}
+    return known.get(metric) or Measure(metric, f"under attack {metric}")
 
 
 FAMILY = frozenset({Metric.SA, Metric.AA})

@@ -11,6 +11,7 @@ from bench.grammar import parse_spec
 from leaderboard.claims.claim import Claim, Form, Head, Quantity
 from leaderboard.claims.record import HEADS, Measured, Record, family_of
 from leaderboard.claims.report import NOTHING_PUBLISHED, READING
+from leaderboard.claims.verdicts import Ruling
 from leaderboard.tables.blocks import Block
 from leaderboard.tables.model import Cell, Claimed, Cost, Key, Line, State, Table
 from leaderboard.tables.papers import FINE_TUNED, PaperLayout, Shape
@@ -53,7 +54,17 @@ def beside_paper(block: Block, table: Table, record: Record, layout: PaperLayout
         for entry in record.entries(claim, _measured(block.of(key, line.label)))
     ]
     reading = [(line.label, key) for line in table.lines for key in table.keys]
-    return _noted(replace(table, claims=tuple(sorted(found, key=lambda one: reading.index((one.label, one.key))))))
+    claims_read = tuple(sorted(found, key=lambda one: reading.index((one.label, one.key))))
+    lines = tuple(replace(line, footnotes=(*line.footnotes, *_apart(line, claims_read))) for line in table.lines)
+    return _noted(replace(table, lines=lines, claims=claims_read))
+
+
+def _apart(line: Line, claims: Sequence[Claimed]) -> Iterator[str]:
+    """Why a line's numbers are no answer to the published ones, where they are not."""
+    verdicts = [one.entry.verdict for one in claims if one.label == line.label]
+    reasons = (verdict.reasons for verdict in verdicts if verdict.ruling is Ruling.NOT_COMPARABLE)
+    if said := dict.fromkeys(reason for several in reasons for reason in several):
+        yield f"not comparable with the published numbers: {'; '.join(said)}"
 
 
 def _measured(rows: pd.DataFrame) -> list[Measured]:

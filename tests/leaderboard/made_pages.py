@@ -17,6 +17,8 @@ from leaderboard.site.page import build
 
 CIFAR = {"dataset": "cifar10", "dataset_like": "cifar10", "eps": 8 / 255, "test_images": 10_000, "schedule": "paper"}
 PAPER = {**CIFAR, "protocol": "slf@ncp", "legacy": True, "config": canonical({"epochs": 200, "batch_size": 256})}
+FURTHER = {"ra_worst": 43.5, "corruption": 61.25, "scores": canonical({"deepfool": 47.5, "transfer:x": 70.0})}
+"""Numbers that tables show where they are asked for."""
 HOSTILE = "<script>document.title='caught'</script>&\"'"
 
 
@@ -30,11 +32,11 @@ def made() -> pd.DataFrame:
     """Every kind of measured entry, on three boards."""
     return frame(
         rows("ncp", [48.4, 48.1, 48.9, 47.9, 48.3], **CIFAR, **gates("ok")),
-        rows("amoc", [44.0, 45.5, 44.2, 44.9, 45.2], **CIFAR, **gates("warn", "a number may mislead")),
+        rows("amoc", [44.0, 45.5, 44.2, 44.9, 45.2], **CIFAR, **FURTHER, **gates("warn", "a number may mislead")),
         rows("dynacl", [44.2, 44.6], **CIFAR),
         failed("dynacl", 2, **CIFAR),
         rows("mirage", [58.2, 57.9, 58.8], **CIFAR, **gates("fail", "the gradients are masked")),
-        rows("checkpoint[path=acl.pt]", [39.2], external_data=True, **CIFAR),
+        rows("checkpoint[path=acl.pt]", [39.2], external_data=True, passes=0.0, **CIFAR),
         rows(HOSTILE, [12.0, 13.0], labelled_pretraining=True, **CIFAR),
         rows("ncp", [49.1, 49.3, 49.4], **PAPER),
         rows("ncp", [40.2, 41.0], limited=True, limit_test=500, **CIFAR),

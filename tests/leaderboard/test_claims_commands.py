@@ -10,13 +10,18 @@ from pathlib import Path
 
 import pytest
 from made_rows import rows
+from rich.console import Console
 
 from bench.keys import canonical
-from bench.store import Store
+from bench.store import Store, read_rows
+from leaderboard.claims.listing import Listing
+from leaderboard.claims.record import Record, measured
+from leaderboard.claims.selection import select
 from leaderboard.layouts import Format
 from tests.cli.runner import invoke, whole_app
 
 APP = whole_app()
+RECORD = Record.shipped()
 
 
 @pytest.fixture
@@ -42,11 +47,29 @@ def bench(*arguments: str) -> tuple[int, str, str]:
 def test_claims_stand_beside_ours_with_a_verdict(out: str) -> None:
     code, text, _ = bench("claims", "ncp", "--metric", "aa", "--dataset", "cifar10", "--out", out)
 
-    line = next(line for line in text.splitlines() if "NCP-ACL, Table 2" in line)
     assert code == 0
-    assert re.search(r"49\.22 +NCP-ACL, Table 2 +49\.27 ±0\.15 \(n 3\) +\+0\.05 \[-0\.33, 0\.43\] +reproduced", line)
-    assert "The margin is 1 point, or how far the published" in text
+    assert re.search(
+        r"^NCP-ACL on cifar10, slf \(1000\+200 epochs, batch 512\+256\): NCP-ACL, Table 2\n"
+        r" +beside ncp/cifar10/slf@ncp, schedule paper, Linf eps 8/255 *\n"
+        r" +aa +49\.22 +49\.27 ±0\.15 \(n 3\) +\+0\.05 \[-0\.33, 0\.43\] +1\.00 +reproduced",
+        text,
+        re.MULTILINE,
+    )
+    assert "The margin is 1 point, or how far the published" in " ".join(text.split())
     assert "D10-ncp-neighbour" in text
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_claims_fit_the_console_with_every_number_whole(out: str, width: int) -> None:
+    entries = [
+        entry for claim in select(RECORD, "ncp") for entry in RECORD.entries(claim, measured(read_rows(Path(out))))
+    ]
+    text = io.StringIO()
+    Console(file=text, width=width).print(Listing(RECORD, entries))
+
+    assert max(map(len, text.getvalue().splitlines())) <= width
+    assert re.search(r"49\.22 +49\.27 ±0\.15 \(n 3\) +\+0\.05 ", text.getvalue())
+    assert "[-0.33, 0.43]" in text.getvalue()
 
 
 def test_as_csv_every_claim_keeps_its_source(out: str) -> None:
@@ -72,6 +95,7 @@ def test_without_a_store_the_published_numbers_stand_alone(tmp_path: Path, monke
     code, text, _ = bench("claims", "ncp", "--dataset", "stl10")
     assert code == 0
     assert "not measured: ncp on stl10 under slf@ncp or slf@ncp-bn" in text
+    assert "sa 84.06, ra_pgd20 68.11, aa 63.55" in text
 
 
 @pytest.mark.parametrize(

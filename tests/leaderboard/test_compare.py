@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +202,61 @@ def test_images_are_compared_seed_by_seed_and_together(store: Store) -> None:
     assert by_hand is not None
     assert aa.images.bootstrap.difference == pytest.approx(by_hand.mean_difference)
     assert np.mean([test.difference for test in aa.images.mcnemar.values()]) == pytest.approx(by_hand.mean_difference)
+
+
+MET = ("clean", "deepfool")
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Store:
+    """Two seeds of two methods that met an attack without a column, and corruptions."""
+    made = Store.open(tmp_path / "many")
+    rng = np.random.default_rng(0)
+    for label, share in (("ncp", 0.8), ("amoc", 0.6)):
+        for seed in (0, 1):
+            made.add_row(_met(made, label, seed, {name: rng.random(IMAGES) < share for name in MET}))
+    return made
+
+
+def _met(store: Store, label: str, seed: int, right: Mapping[str, np.ndarray]) -> Row:
+    stages = {name: f"{label}{seed}{name}" for name in right}
+    for name, key in stages.items():
+        column = "sa" if name == "clean" else None
+        store.put(key, {"result": {"metric": column}}, {OUTCOMES: parquet(pa.table({"correct": right[name]}))})
+    shares = {name: 100 * float(found.mean()) for name, found in right.items()}
+    worst = 100 * float(np.logical_and.reduce(list(right.values())).mean())
+    numbers = {"sa": shares["clean"], "ra_worst": worst, "corruption": shares["clean"] - seed}
+    texts = {"scores": canonical(shares), "worst_over": canonical(MET), "outcomes": canonical(stages)}
+    return row(label, seed, cell=f"{label}{seed}", test_images=IMAGES, **numbers, **texts)
+
+
+def test_every_attack_that_both_met_is_compared_by_seed_and_by_image(many: Store) -> None:
+    from bench.store import read_rows
+
+    table = read_rows(many.root)
+    [found] = compare(table, find_pairs(table, "ncp", "amoc", ALL), many, Options(draws=50))
+
+    by_name = {metric.metric: metric for metric in found.metrics}
+    assert list(by_name) == ["sa", "ra_worst", "corruption", "deepfool"]
+    for metric in ("ra_worst", "deepfool"):
+        images = by_name[metric].images
+        assert images is not None
+        difference = by_name[metric].a.mean - by_name[metric].b.mean
+        assert np.mean([test.difference for test in images.mcnemar.values()]) == pytest.approx(difference)
+    said = words(found)
+    assert "deepfool, accuracy under attack deepfool" in said
+    assert "The worst case is over clean, deepfool" in said
+    assert by_name["corruption"].images is None
+    assert "corrupted copies of one image do not count" in said
+
+
+def test_a_worst_case_over_other_attacks_is_another_question() -> None:
+    table = frame(
+        row("ncp", 0, sa=90.0, ra_worst=40.0, worst_over=canonical(["clean", "autoattack"])),
+        row("amoc", 0, sa=90.0, ra_worst=50.0, worst_over=canonical(["clean", "pgd20"])),
+    )
+    [pair] = find_pairs(table, "ncp", "amoc", ALL)
+    assert pair.metrics == ("sa",)
 
 
 def test_two_cells_of_other_seeds_are_compared_by_image(store: Store) -> None:

@@ -42,7 +42,7 @@ def reproduce(*arguments: str) -> tuple[int, str, str]:
 
 def named(row: Row) -> Row:
     """With a cell's name as stores have them."""
-    return replace(row, cell=digest(row.cell))
+    return row.model_copy(update={"cell": digest(row.cell)})
 
 
 class TestSweeps:

@@ -60,7 +60,7 @@ def tab(browser: Any, address: str) -> Iterator[Any]:
 
 def labels(tab: Any) -> list[str]:
     """The methods of the measured entries, from top to bottom."""
-    return [text.strip() for text in tab.locator("tr.entry:not([data-kind=claimed]) th a").all_text_contents()]
+    return [text.strip() for text in tab.locator("tr.entry:not([data-kind=claimed]) th > a").all_text_contents()]
 
 
 def choose(tab: Any, **filters: str) -> None:
@@ -71,6 +71,11 @@ def choose(tab: Any, **filters: str) -> None:
 def entry(tab: Any, label: str) -> Any:
     """The line of a method on the board that is chosen."""
     return tab.locator("tr.entry:not([data-kind=claimed])").filter(has=tab.get_by_role("link", name=label, exact=True))
+
+
+def opener(tab: Any, label: str) -> Any:
+    """What opens it, and closes it again."""
+    return entry(tab, label).get_by_role("link", name=label, exact=True)
 
 
 def test_every_entry_is_there_and_a_label_is_text(tab: Any) -> None:
@@ -114,6 +119,26 @@ def test_columns_sort_both_ways_within_a_board(tab: Any) -> None:
     assert labels(tab)[:5] == [HOSTILE, "dynacl", "amoc", "ncp", "mirage"]
 
 
+def test_every_attack_has_a_column_where_it_is_asked_for(tab: Any) -> None:
+    choose(tab, protocol="slf-1", kind="retrained")
+    assert tab.locator("#sort-deepfool").count() == 0
+
+    tab.click("#columns")
+    assert tab.get_attribute("#columns", "aria-pressed") == "true"
+    assert entry(tab, "amoc").locator("td[data-metric=deepfool]").inner_text() == "47.50±0.00"
+    tab.click("#sort-corruption")
+    assert labels(tab)[0] == "amoc"
+    assert tab.evaluate("document.documentElement.scrollWidth") <= tab.viewport_size["width"]
+
+    tab.click("#columns")
+    assert tab.locator("#sort-deepfool").count() == 0
+
+
+def test_an_entry_names_its_paper(tab: Any) -> None:
+    link = entry(tab, "amoc").get_by_role("link", name="Xu et al. 2020")
+    assert link.get_attribute("href") == "https://arxiv.org/abs/2012.13154"
+
+
 def test_what_a_gate_failed_has_a_badge_and_no_rank(tab: Any) -> None:
     choose(tab, protocol="slf-1")
     line = entry(tab, "mirage")
@@ -124,13 +149,13 @@ def test_what_a_gate_failed_has_a_badge_and_no_rank(tab: Any) -> None:
 
 
 def test_an_entry_opens_and_its_address_leads_back_to_it(tab: Any, browser: Any) -> None:
-    entry(tab, "mirage").get_by_role("link").click()
+    opener(tab, "mirage").click()
     assert "the gradients are masked" in tab.locator("tr.details").inner_text()
 
     other = browser.new_page()
     other.goto(tab.url)
     assert other.locator("tr.details").count() == 1
-    assert other.locator("tr.entry[data-opened] th a").inner_text() == "mirage"
+    assert other.locator("tr.entry[data-opened] th > a").inner_text() == "mirage"
     assert other.locator("tr.entry[data-opened]").is_visible()
     permalink = other.get_by_role("link", name="Permalink").get_attribute("href")
     assert permalink == tab.url[tab.url.index("#") :]
@@ -197,9 +222,9 @@ def test_the_keyboard_alone_will_do(tab: Any) -> None:
     for key in ["Tab", "Enter"]:  # The first column's button.
         tab.keyboard.press(key)
     assert tab.evaluate("document.activeElement.id") == "sort-rank"
-    entry(tab, "amoc").get_by_role("link").focus()
+    opener(tab, "amoc").focus()
     tab.keyboard.press("Enter")
-    assert tab.locator("tr.entry[data-opened] th a").inner_text() == "amoc"
+    assert tab.locator("tr.entry[data-opened] th > a").inner_text() == "amoc"
     tab.keyboard.press("Enter")
     assert tab.locator("tr.entry[data-opened]").count() == 0
     entry(tab, "amoc").get_by_role("checkbox").focus()
@@ -221,7 +246,7 @@ def test_colours_follow_the_system_until_one_is_chosen(tab: Any, scheme: str) ->
 
 def test_a_phone_needs_no_scrolling_aside(tab: Any) -> None:
     tab.set_viewport_size({"width": 360, "height": 740})
-    entry(tab, "mirage").get_by_role("link").click()
+    opener(tab, "mirage").click()
     entry(tab, "amoc").get_by_role("checkbox").check()
     entry(tab, "ncp").first.get_by_role("checkbox").check()
 

@@ -19,10 +19,11 @@ from bench.planning import plan_of
 from bench.protocols.recipes import PROTOCOLS
 from bench.store import CORRECT, OUTCOMES, Store, parquet, read_rows
 from bench.sweep import Sweep
-from leaderboard.studies.cells import Judged
 from leaderboard.studies.corruption import by_corruption
+from leaderboard.studies.effects import Perturbation
 from leaderboard.studies.embedding import EmbeddingSettings, embedding, plane, separability, unit
-from leaderboard.studies.pursuit import Perturbation, PursuitSettings, pursuit
+from leaderboard.studies.judged import Judged
+from leaderboard.studies.pursuit import PursuitSettings, pursuit
 from methods.ncp import NCPConfig
 from tests.leaderboard.made_rows import failed, row
 from tests.plugins import CHEAP, write_method
@@ -79,7 +80,10 @@ class TestJudged:
     @pytest.mark.parametrize(
         ("columns", "message"),
         [
-            ({"status": "failed", "error": "the loss is NaN"}, r"seed0' failed \(the loss is NaN\).*run it again"),
+            (
+                {"status": "failed", "error": "the loss is NaN"},
+                r"seed0', which failed \(the loss is NaN\).*run it again",
+            ),
             ({"head_key": "gone"}, r"lost its stage gone \(`bench rm` or `bench gc`\)"),
             ({"data_fingerprint": "others"}, r"images of 'digits' .* not those that .* was judged with: .*--data-dir"),
         ],
@@ -194,7 +198,7 @@ class TestByCorruption:
         assert (found.attack, found.images, tuple(found.accuracies)) == (attack, 2, types)
         assert found.accuracies["snow"] == (50, 50, 50, 0, 0)
         assert found.means["fog"] == 100 and found.means["snow"] == pytest.approx(30) and found.means["frost"] == 0
-        assert found.mean == pytest.approx(100 * correct.mean())
+        assert np.mean(list(found.means.values())) == pytest.approx(100 * correct.mean())  # As the row has it.
 
     @pytest.mark.parametrize(
         ("columns", "message"),
@@ -208,7 +212,7 @@ class TestByCorruption:
             by_corruption(Store.existing(tmp_path), row("amoc", outcomes='{"clean": "k"}', **columns).as_dict())
 
     def test_a_failed_cell_is_named(self, tmp_path: Path) -> None:
-        with pytest.raises(BenchError, match=r"cell 'amoc/digits/slf-1/seed0' failed \(the loss"):
+        with pytest.raises(BenchError, match=r"cell 'amoc/digits/slf-1/seed0', which failed \(the loss"):
             by_corruption(Store.existing(tmp_path), failed("amoc").as_dict())
 
     def test_outcomes_of_another_number_are_damaged(self, tmp_path: Path) -> None:

@@ -14,10 +14,11 @@ from bench.data.profiles import PROFILES
 from bench.data.views import pixels_of
 from bench.errors import BenchError
 from bench.randomness import Randomness
+from leaderboard.studies.effects import Perturbation
 from leaderboard.studies.pursuit import (
     PERTURBED,
-    Perturbation,
     PursuitSettings,
+    Targets,
     clustered,
     effects_on,
     targets_of,
@@ -115,13 +116,30 @@ class TestEffects:
         assert (x_perturbed - x).abs().amax() <= EPS + 1e-6 and not torch.equal(x_perturbed, x)
         assert x_perturbed.amin() >= 0 and x_perturbed.amax() <= 1
 
-    def test_signs_are_as_long_as_the_ball_allows(self) -> None:
+    @pytest.mark.parametrize(("kind", "brighter"), [(Perturbation.NEIGHBOUR, "right"), (Perturbation.OTHER, "left")])
+    def test_each_pursues_its_own_cluster(self, kind: Perturbation, brighter: str) -> None:
         x = torch.full((1, 3, 8, 8), 0.5)
-        targets = targets_of(CLASSIFIER, x, torch.tensor([0]), AXES, settings(), torch.Generator())
+        targets = Targets(x, torch.tensor([0]), torch.tensor([0.5]), neighbour=AXES[[1]], other=AXES[[0]])
 
-        perturbed = PERTURBED[Perturbation.SIGNS](CLASSIFIER, targets, settings(), torch.Generator())
+        left, right = PERTURBED[kind](CLASSIFIER, targets, settings(), torch.Generator()).chunk(2, dim=3)
 
-        assert sorted({round(value, 4) for value in (perturbed - x).flatten().tolist()}) == [-EPS, EPS]
+        sides = {"left": left, "right": right}
+        torch.testing.assert_close(sides.pop(brighter), torch.full((1, 3, 8, 4), 0.5 + EPS))
+        torch.testing.assert_close(sides.popitem()[1], torch.full((1, 3, 8, 4), 0.5 - EPS))
+
+    @pytest.mark.parametrize(("kind", "mean_length"), [(Perturbation.NOISE, EPS / 2), (Perturbation.SIGNS, EPS)])
+    def test_uniform_noise_is_half_as_long_as_signs(self, kind: Perturbation, mean_length: float) -> None:
+        x = torch.full((50, 3, 8, 8), 0.5)
+        targets = Targets(x, torch.zeros(50).long(), torch.ones(50), AXES[[1]], AXES[[1]])
+
+        noise = PERTURBED[kind](CLASSIFIER, targets, settings(), torch.Generator().manual_seed(0)) - x
+
+        assert noise.abs().mean().item() == pytest.approx(mean_length, rel=0.02)
+        assert noise.mean().item() == pytest.approx(0, abs=0.02 * EPS)
+
+    def test_noise_is_drawn_several_times_and_attacks_start_once(self) -> None:
+        assert {settings().draws_of(kind) for kind in (Perturbation.NOISE, Perturbation.SIGNS)} == {3}
+        assert {settings().draws_of(kind) for kind in set(Perturbation) - {"random noise", "random signs"}} == {1}
 
 
 class TestTargets:

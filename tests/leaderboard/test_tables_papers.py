@@ -351,6 +351,28 @@ def test_what_cannot_be_laid_out_is_named(results: pd.DataFrame, layout: Layout,
     assert all(part in str(error.value) for part in parts)
 
 
+ON_CIFAR10 = {"dataset": "cifar10", "dataset_like": "cifar10", "eps": 8 / 255, **of("slf@ncp")}
+WARNED = json.dumps({"O8": {"verdict": "warn", "why": "PGD-20 is no stand-in for AutoAttack here"}})
+
+
+@pytest.mark.parametrize(
+    ("parts", "sentence"),
+    [
+        ([*rows("ncp", AA), failed("ncp", 7, **of("slf-1"))], "1 of 4 seeds failed (seed 7)"),
+        (rows("ncp", AA, gates=WARNED, gate_verdict="warn"), "gate O8 warns in 3 of 3 rows"),
+        (rows("ncp", AA, limit_test=64, limited=True), "Limited to 64 test images (--limit): not comparable"),
+        (rows("ncp", AA, **ON_CIFAR10), "Legacy: slf@ncp repeats a paper's own recipe"),
+        (rows("ncp", AA, external_data=True), "data or weights from outside the pre-training images were used"),
+        (rows("ncp", AA, **ON_CIFAR10), "not comparable with the published numbers: schedule quick, not paper"),
+        (rows("simclr", AA, **ON_CIFAR10), "No published number is of these methods"),
+    ],
+)
+def test_footnotes_are_those_of_every_table(parts: list[Any], sentence: str) -> None:
+    [table] = build(frame(parts), Layout.NCP_TABLE2, published=RECORD)
+
+    assert sentence in notes(table)
+
+
 @pytest.mark.parametrize("name", ["ncp-acl/table2", "ncp-acl-table2", "NCP-ACL/Table2"])
 def test_a_layout_has_one_name_in_several_spellings(name: str) -> None:
     assert Layout.named(name) is Layout.NCP_TABLE2
