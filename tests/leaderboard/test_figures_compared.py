@@ -143,3 +143,11 @@ def test_what_a_gate_failed_is_an_open_mark_and_never_on_the_front(store: Store)
     front, *marks = panel.series
     assert [point.y for point in front.points] == [20.0, 30.0]
     assert {one.subject: one.role for one in marks}["cheat"] is Role.OPEN
+
+
+def test_a_method_whose_cost_is_unknown_is_named(store: Store) -> None:
+    parts = [row(label, aa=20.0, passes=passes) for label, passes in (("a", 1.0), ("b", 2.0), ("imported", None))]
+
+    figure = cost.build(material(store, parts))
+
+    assert "Without a number or a known cost, and so without a mark: imported." in figure.notes
