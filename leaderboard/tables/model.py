@@ -85,7 +85,7 @@ COSTS: Mapping[str, Measure] = {
 
 def measure_of(metric: str) -> Measure:
     """How a metric is headed: a column of the rows, a cost, or an attack whose accuracy is in their `scores` alone."""
-    known: Mapping[str, Measure] = {**MEASURES, **FURTHER, **COSTS}
+    known = {**MEASURES, **FURTHER, **COSTS}
     return known.get(metric) or Measure(metric, f"under attack {metric}")
 
 

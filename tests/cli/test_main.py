@@ -82,6 +82,13 @@ class TestSweepFlags:
         file.write_text('methods = "ncp"\nseeds = 2\nout = "elsewhere"\n')
         assert sweep_of(str(file), "--seeds", "3") == Sweep.of(methods="ncp", seeds=3, out="elsewhere")
 
+    def test_a_cell_of_two_sweeps_of_a_file_is_one(self, tmp_path: Path) -> None:
+        file = tmp_path / "sweeps.toml"
+        file.write_text('seeds = 1\n[[sweep]]\nmethods = "simclr"\n[[sweep]]\nmethods = ["simclr", "moco"]\n')
+        code, out, err = invoke("plan", str(file), "--out", str(tmp_path / "runs"))
+        assert code == 0, err
+        assert "2 cells, 12 stages, 12 to compute" in out
+
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
