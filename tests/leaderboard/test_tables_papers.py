@@ -157,6 +157,12 @@ class TestAMOCTable3:
         assert stubs(table) == [("ACL", "64", "200"), ("AMOC", "256", "200"), ("AMOC", "256", "1000")]
         assert table.text_of("amoc[epochs=1000]") == "AMOC 256 1000"
 
+    def test_settings_that_depend_on_the_data_set_are_those_of_the_tables_own(self) -> None:
+        sizes = {"cifar10": 256, "cifar100": 512}
+        parts = (rows("amoc", AA, dataset=name, config=config(batch_size=size)) for name, size in sizes.items())
+        tables = build(frame(*parts), Layout.AMOC_TABLE3)
+        assert [stubs(table) for table in tables] == [[("AMOC", "256", "")], [("AMOC", "512", "")]]
+
     def test_columns_are_headed_as_in_the_paper(self) -> None:
         columns = [f"{protocol} {metric}" for protocol in ("StdEv", "AdEv") for metric in ("Clean", "PGD20", "AA")]
         assert headings(self.tables()[0]) == columns
@@ -282,6 +288,7 @@ class TestAMOCTable5:
         assert [line.label for line in table.lines[2:]] == ["amoc (alf@amoc)", "amoc (aff@amoc)"]
         assert [line.cells[0].mean for line in table.lines] == [71, 83, 80, 81]
         assert "†: aff@amoc." in notes(table)
+        assert "AMOC paper, which is without spread, n, tests." in notes(table)
 
     def test_attacks_stand_under_their_norm_and_radius(self) -> None:
         [table] = self.tables("alf@amoc")
