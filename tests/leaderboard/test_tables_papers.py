@@ -155,6 +155,7 @@ class TestAMOCTable3:
         table = self.tables()[0]
         assert table.stub == ("method", "batch size", "epochs")
         assert stubs(table) == [("ACL", "64", "200"), ("AMOC", "256", "200"), ("AMOC", "256", "1000")]
+        assert table.text_of("amoc[epochs=1000]") == "AMOC 256 1000"
 
     def test_columns_are_headed_as_in_the_paper(self) -> None:
         columns = [f"{protocol} {metric}" for protocol in ("StdEv", "AdEv") for metric in ("Clean", "PGD20", "AA")]
@@ -229,6 +230,7 @@ class TestAMOCTable4:
         assert [table.measure(key).heading for key in table.keys] == ["total time", "time per epoch", "passes"]
         assert {cell.mark for line in table.lines for cell in line.cells} == {Mark.NONE}
         assert "neither tested nor marked" in notes(table)
+        assert "Legacy" not in notes(table)
 
     def test_the_device_is_said_and_two_of_them_are_a_warning(self) -> None:
         one, two = self.table("a GPU", "a GPU", "a GPU"), self.table("a GPU", "a GPU", "a CPU")
