@@ -81,9 +81,8 @@ def contrasts(material: Material, metrics: Sequence[str], control: str | None = 
         raise nothing_to_draw(
             "no two methods share two seeds in one place", "run more seeds, or more methods (bench run --seeds 5)"
         )
-    decidable = [one for one in found if not one.test.constant]
-    adjusted = dict(zip(map(id, decidable), holm([one.test.p for one in decidable]), strict=True))
-    return tuple(replace(one, p_adjusted=adjusted.get(id(one))) for one in found)
+    adjusted = iter(holm([one.test.p for one in found if not one.test.constant]))
+    return tuple(one if one.test.constant else replace(one, p_adjusted=next(adjusted)) for one in found)
 
 
 def _pairs(labels: Sequence[str], control: str | None) -> list[tuple[str, str]]:

@@ -74,7 +74,7 @@ def _series(
             _across(line + beside, [means[cell][name] for cell in cells if name in means[cell]])
             for line, name in enumerate(types)
         )
-        yield Series(label, label, points, intervals=Along.X)
+        yield Series(material.name_of(label), label, points, intervals=Along.X)
 
 
 def _cells(rows: pd.DataFrame, means: Mapping[str, Means]) -> list[str]:

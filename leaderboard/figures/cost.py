@@ -60,10 +60,16 @@ def build(material: Material, metrics: Sequence[str] = ()) -> Figure:
         name="cost",
         caption=f"{headings} against the cost of pre-training; {material.setting}.",
         panels=panels,
-        notes=(READING, _COUNTED, *([_DOUBTED] if doubted else []), *material.failures),
+        notes=(READING, _COUNTED, *([_DOUBTED] if doubted else []), *_left_out(material, panels), *material.failures),
         provenance=material.provenance,
         share_y=True,
     )
+
+
+def _left_out(material: Material, panels: Sequence[Sequence[Panel]]) -> Iterator[str]:
+    shown = {series.subject for row in panels for panel in row for series in panel.series}
+    if missing := [label for label in material.labels if label not in shown]:
+        yield f"Without a number or a known cost, and so without a mark: {', '.join(missing)}."
 
 
 def _device(rows: pd.DataFrame) -> str:

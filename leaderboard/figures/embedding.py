@@ -71,7 +71,7 @@ def _panel(material: Material, row: Row, found: Embedding) -> Panel:
     place = material.place_title(row["dataset"], row["protocol"])
     separable = found.separability
     numbers = f"silhouette {separable.silhouette:.2f}, {separable.neighbours}-NN {separable.knn_accuracy:.1f} %"
-    title = ", ".join(part for part in (row["label"], place) if part)
+    title = ", ".join(part for part in (material.name_of(row["label"]), place) if part)
     nothing = Axis("", Scale.NONE)
     return Panel(f"{title}\n{numbers}", nothing, nothing, tuple(_classes(found, CLASSES.get(row["dataset_like"], ()))))
 

@@ -45,7 +45,7 @@ def build(material: Material, metric: str = "ra_pgd20") -> Figure:
     panels = tuple(_panel(material, dataset, metric, whole, titled=len(datasets) > 1) for dataset in datasets)
     return Figure(
         name="ladder",
-        caption=f"Accuracy {measure_of(metric).meaning} against eps; {_setting(material)}.",
+        caption=f"Accuracy {measure_of(metric).meaning.partition(',')[0]} against eps; {_setting(material)}.",
         panels=(panels,),
         notes=(READING, "The broken line is the eps of training, where all methods share it.", *material.failures),
         provenance=material.provenance,

@@ -80,6 +80,13 @@ class Material:
         named = ", ".join(sorted(set(failed["label"])))
         return (f"{len(failed)} of {len(self.rows)} cells failed and have no marks: {named}.",) if len(failed) else ()
 
+    def name_of(self, label: str) -> str:
+        """What a method is called: by its epochs too, `amoc (200 epochs)`, where methods differ by them."""
+        if not any("epochs" in parse_spec(one).options for one in self.labels):
+            return label
+        epochs = config_of(self.rows[self.rows["label"].eq(label)].iloc[0].to_dict()).get("epochs")
+        return f"{bare(label, 'epochs')} ({epochs} epochs)"
+
     def place_title(self, dataset: str, protocol: str) -> str:
         """What tells a place from the others: its data set, its protocol, both, or nothing."""
         datasets, protocols = (tuple(dict.fromkeys(place[at] for place in self.places)) for at in (0, 1))

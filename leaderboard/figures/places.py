@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from matplotlib.axes import Axes
@@ -51,6 +52,7 @@ def place_texts(panel: Panel, axes: Axes, drawn: FigureCanvasAgg) -> None:
     middles = [axes.transData.transform((point.x, point.y)) for point, _ in points]
     taken = [Bbox.from_bounds(x - reach, y - reach, 2 * reach, 2 * reach) for x, y in middles]
     taken += [_interval(point, series, axes) for point, series in points if point.low is not None]
+    taken += [box for series in panel.series if series.role is Role.FRONT for box in _steps(series, axes)]
     for point, series in sorted(points, key=lambda one: (-one[0].x, one[0].y)):
         if point.text:
             taken.append(_write(point, colour_of(series.subject), axes, drawn, taken))
@@ -98,6 +100,18 @@ def _interval(point: Point, series: Series, axes: Axes) -> Bbox:
     """What a point's interval takes, a pixel wide, in pixels."""
     found = [end for end in (point.low, point.high) if end is not None]
     ends = [(end, point.y) if series.intervals is Along.X else (point.x, end) for end in found]
+    return _line(ends, axes)
+
+
+def _steps(series: Series, axes: Axes) -> Iterator[Bbox]:
+    """What a front takes: a line to the right and one up for every step, in pixels."""
+    for before, after in pairwise(series.points):
+        yield _line([(before.x, before.y), (after.x, before.y)], axes)
+        yield _line([(after.x, before.y), (after.x, after.y)], axes)
+
+
+def _line(ends: Sequence[tuple[float, float]], axes: Axes) -> Bbox:
+    """What an upright or a level line takes, in pixels."""
     (left, bottom), (right, top) = axes.transData.transform(ends)
     return Bbox.from_extents(left - 1, bottom - 1, right + 1, top + 1)
 

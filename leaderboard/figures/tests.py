@@ -52,7 +52,7 @@ def _row(found: Sequence[Contrast], title: str, family: int) -> tuple[Panel, Pan
         for y, one in decidable
         if one.p_adjusted is not None
     )
-    p_values = (*adjusted, Series("p as it is", "", raw, Role.RAW))
+    p_values = (*adjusted, Series("p, unadjusted", "", raw, Role.RAW))
     intervals = tuple(differences(found, names, False, family))
     return (
         Panel(title, _P, lines_of(names), p_values, (Guide(ALPHA, Along.X, f"p = {ALPHA:g}"),)),
