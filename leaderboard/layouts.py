@@ -65,6 +65,7 @@ class Format(StrEnum):
     TERMINAL = "terminal"
     MARKDOWN = "markdown"
     LATEX = "latex"
+    HTML = "html"
     CSV = "csv"
 
 

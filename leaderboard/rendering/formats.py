@@ -9,6 +9,7 @@ from rich.console import Console
 
 from leaderboard.layouts import Format
 from leaderboard.rendering.csv_file import csv_text
+from leaderboard.rendering.html_page import html
 from leaderboard.rendering.latex import latex
 from leaderboard.rendering.markdown import markdown
 from leaderboard.rendering.terminal import terminal
@@ -17,12 +18,14 @@ from leaderboard.tables.model import Table
 TEXT: Mapping[Format, Callable[[Sequence[Table]], str]] = {
     Format.MARKDOWN: markdown,
     Format.LATEX: latex,
+    Format.HTML: html,
     Format.CSV: csv_text,
 }
 """The formats that are plain text; the terminal's is `terminal`."""
 
 FRAGMENT: Mapping[Format, Callable[[Sequence[Table]], str]] = {
     Format.LATEX: lambda tables: latex(tables, fragment=True),
+    Format.HTML: lambda tables: html(tables, fragment=True),
 }
 """The formats whose tables alone can be had, without the document around them."""
 

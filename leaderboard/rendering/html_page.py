@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from html import escape
 from importlib.resources import files
@@ -116,6 +117,7 @@ def _measure(table: Table, key: Key) -> str:
     return f'<th scope="col" class="number" title="{meaning}">{escape(heading_text(table, key))}</th>'
 
 
+_FIGURE_SPACE = "\N{FIGURE SPACE}"  # As wide as a digit: means end at the same place, however long what follows.
 _Rows = list[tuple[Line, tuple[str, ...]]]
 
 
@@ -131,7 +133,8 @@ def _row(table: Table, name: str, rows: _Rows, index: int) -> str:
     line, shown = rows[index]
     last = len(shown) - 1
     stubs = [_stub(rows, index, i) for i in range(last) if shown[i]]
-    label = f'<th scope="row">{escape(shown[last])}{_note(table, name, line.footnotes)}</th>'
+    kind = ' class="stub"' if last == 0 else ""
+    label = f'<th scope="row"{kind}>{_label(shown[last])}{_note(table, name, line.footnotes)}</th>'
     cells = [_cell(table, name, key, cell) for key, cell in zip(table.keys, line.cells, strict=True)]
     return f'<tr>{"".join(stubs)}{label}<td class="number">{line.seeds}</td>{"".join(cells)}</tr>'
 
@@ -142,7 +145,13 @@ def _stub(rows: _Rows, index: int, place: int) -> str:
     while index + count < len(rows) and not rows[index + count][1][place]:
         count += 1
     span = f' rowspan="{count}"' if count > 1 else ""
-    return f'<th scope="{"rowgroup" if place == 0 else "row"}"{span}>{escape(rows[index][1][place])}</th>'
+    kind = 'scope="row"' if place else 'scope="rowgroup" class="stub"'
+    return f"<th {kind}{span}>{_label(rows[index][1][place])}</th>"
+
+
+def _label(text: str) -> str:
+    """A label that a narrow page may break before a bracket and after a comma."""
+    return "<wbr>".join(escape(part) for part in re.split(r"(?=[\[(])|(?<=,)", text) if part)
 
 
 def _cell(table: Table, name: str, key: Key, cell: Cell) -> str:
@@ -150,8 +159,9 @@ def _cell(table: Table, name: str, key: Key, cell: Cell) -> str:
     note = _note(table, name, cell.footnotes)
     if cell.mean is None:
         return f'<td class="absent">{mean}{note}</td>'
+    widest = max(len(spread_text(table, key, line.cells[table.keys.index(key)])) for line in table.lines)
     marked = f"<strong>{mean}</strong>" if cell.mark in BOLD else f"<u>{mean}</u>" if cell.mark is Mark.SECOND else mean
-    after = f' <span class="sd">± {spread}</span>' if spread else ""
+    after = f' <span class="sd">± {spread.rjust(widest, _FIGURE_SPACE)}</span>' if spread else ""
     return f'<td class="number">{marked}{after}{note}</td>'
 
 
@@ -171,15 +181,12 @@ def _footnotes(table: Table, name: str) -> Iterator[str]:
 
 def _listed(listing: Listing) -> Iterator[str]:
     title = f"{listing.title} ({len(listing.rows)})"
-    kinds = ["number" if heading in listing.numbers else "" for heading in listing.headings]
+    kinds = ["number" if heading in listing.numbers else "name" for heading in listing.headings]
+    named = zip(listing.headings, kinds, strict=True)
+    heads = "".join(f'<th scope="col" class="{kind}">{escape(heading)}</th>' for heading, kind in named)
     yield f"<details open><summary>{escape(title)}</summary>"
     yield f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(listing.title)}">'
-    yield "<table>"
-    heads = (
-        f'<th scope="col" class="{kind}">{escape(head)}</th>' for head, kind in zip(listing.headings, kinds, strict=True)
-    )
-    yield f"<thead><tr>{''.join(heads)}</tr></thead>"
-    yield "<tbody>"
+    yield f"<table><thead><tr>{heads}</tr></thead><tbody>"
     for row in listing.rows:
         yield "<tr>" + "".join(_listed_cell(text, kind) for text, kind in zip(row, kinds, strict=True)) + "</tr>"
     yield "</tbody></table></div></details>"
@@ -189,5 +196,4 @@ _PROSE = 40  # Characters from which on a text may be broken into lines.
 
 
 def _listed_cell(text: str, kind: str) -> str:
-    kind = kind or ("prose" if len(text) > _PROSE else "")
-    return f'<td class="{kind}">{escape(text)}</td>' if kind else f"<td>{escape(text)}</td>"
+    return f'<td class="{"prose" if kind == "name" and len(text) > _PROSE else kind}">{escape(text)}</td>'

@@ -87,8 +87,8 @@ def _breakable(word: str) -> str:
 
 
 def _parts(text: str) -> list[str]:
-    """What stands between places for a break, with the space or sign that it ends with."""
-    return re.findall(r"[^\[(,=/_ ]*[\[(,=/_ ]*", text)
+    """What stands between places for a break: before a bracket, and after spaces and some signs."""
+    return re.findall(r"[\[(]?[^\[(,=/_ ]*[,=/_ ]*", text)
 
 
 def comment(text: str) -> str:

@@ -22,28 +22,29 @@ LAYOUT_HELP = (
 
 def table(
     out: Annotated[Path, typer.Option(metavar="DIR", help="The store that `bench run` wrote.")] = Path("runs"),
-    format: Annotated[str, typer.Option(metavar="NAME", help="terminal, markdown, latex or csv.")] = Format.TERMINAL,
+    format: Annotated[str, typer.Option(metavar="NAME", help=f"{', '.join(Format)}.")] = Format.TERMINAL,
     layout: Annotated[str | None, typer.Option(metavar="NAME", help=LAYOUT_HELP)] = None,
     methods: Annotated[str | None, typer.Option(metavar="LIST", help="Only these, in this order: ncp,amoc.")] = None,
     datasets: Annotated[str | None, typer.Option(metavar="LIST", help="Only these data sets.")] = None,
     protocols: Annotated[str | None, typer.Option(metavar="LIST", help="Only these protocols.")] = None,
     schedule: Annotated[str | None, typer.Option(metavar="NAME", help="quick, short or paper alone.")] = None,
     claims: Annotated[bool, typer.Option("--claims", help="Published numbers beside them, with verdicts.")] = False,
-    fragment: Annotated[bool, typer.Option("--fragment", help="LaTeX: only the table environments.")] = False,
+    fragment: Annotated[bool, typer.Option("--fragment", help="LaTeX, HTML: the tables without a document.")] = False,
 ) -> None:
     """Print finished results as a table: mean ± sd over seeds, tested, best in bold."""
     form, paper = _one_of(Format, "format", format), Layout.named(layout) if layout else None
-    if fragment and form is not Format.LATEX:
-        raise BenchError(f"--fragment is an option of LaTeX, not of {form}: add --format latex, or leave it out.")
     from leaderboard.claims.record import Record
-    from leaderboard.rendering.formats import show
+    from leaderboard.rendering.formats import FRAGMENT, show
     from leaderboard.rows import Selection, load
     from leaderboard.tables import build
 
+    if fragment and form not in FRAGMENT:
+        raise BenchError(f"There are fragments of {', '.join(FRAGMENT)} alone, not of {form}: leave out --fragment.")
     selection = Selection.parse(methods, datasets, protocols, schedule)
     options = {"--out": out, "--methods": methods, "--datasets": datasets, "--protocols": protocols}
     command = _command({**options, "--schedule": schedule, "--layout": paper, "--format": form})
-    command, published = (f"{command} --claims", Record.shipped()) if claims else (command, None)
+    command += (" --claims" if claims else "") + (" --fragment" if fragment else "")
+    published = Record.shipped() if claims else None
     found = build.build(load(out, selection), paper, selection.methods, command, published)
     show(found, form, fragment=fragment)
 
