@@ -369,7 +369,7 @@ class _Table(NamedTuple):
 
 
 def _sweeps(path: Path) -> Iterator[tuple[str, list[_Table]]]:
-    """Each sweep of a file: its name for messages, and the tables that it is made of, later ones first to be heard."""
+    """Each sweep of a file: its name for messages, and its tables, each of which goes before those ahead of it."""
     content = _read(path)
     own = content.pop(SWEEP_TABLES, None)
     shared = list(_tables(path.name, content))

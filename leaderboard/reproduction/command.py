@@ -42,6 +42,8 @@ PLAN_HELP = "Show the cells and what they may cost; runs nothing."
 RUN_HELP = "Compute what the store lacks (default), or show what it holds."
 SWEEP_HELP = "Print the sweep file, to be changed and given to `bench run`."
 FORMAT_HELP = f"Of tables: {', '.join(Format)}."
+FOLDER = Path("figures")
+WRITE_HELP = f"Where the files of figures go, ./{FOLDER} by default."
 
 
 @takes_flags(*FLAGS)
@@ -52,8 +54,8 @@ def reproduce(
     plan: Annotated[bool, typer.Option("--plan", help=PLAN_HELP)] = False,
     run: Annotated[bool, typer.Option("--run/--no-run", help=RUN_HELP, show_default=False)] = True,
     sweep: Annotated[bool, typer.Option("--sweep", help=SWEEP_HELP)] = False,
-    format: Annotated[str, typer.Option(metavar="NAME", help=FORMAT_HELP)] = Format.TERMINAL,
-    write: Annotated[Path, typer.Option(metavar="DIR", help="Where the files of figures go.")] = Path("figures"),
+    format: Annotated[str | None, typer.Option(metavar="NAME", help=FORMAT_HELP)] = None,
+    write: Annotated[Path | None, typer.Option(metavar="DIR", help=WRITE_HELP)] = None,
 ) -> int:
     """Run what a table or figure of a paper needs, and show it: quick, on digits, unless --schedule says otherwise.
 
@@ -72,6 +74,7 @@ def reproduce(
     from leaderboard.reproduction.catalogue import exhibits_of
 
     exhibits = exhibits_of(name)
+    _check_kind(exhibits, format, write)
     if sweep:
         return _print_files(exhibits, flags)
     chosen = _chosen(exhibits, flags)
@@ -80,16 +83,29 @@ def reproduce(
         from bench.cli.plan import plan as show_plan
 
         return show_plan(tuple(every))
-    code = _carry_out(every, Format(format)) if run else ExitCode.OK
-    _show(chosen, flags, Format(format), write)
-    return code
+    form = Format(format or Format.TERMINAL)
+    code = _carry_out(every, form) if run else ExitCode.OK
+    return max(code, _show(chosen, flags, form, write or FOLDER))
 
 
-def _check(format: str, write: Path) -> None:
-    if format not in set(Format):
+def _check(format: str | None, write: Path | None) -> None:
+    if format is not None and format not in set(Format):
         raise unknown("format", format, Format)
-    if write.exists() and not write.is_dir():
-        raise BenchError(f"'{write}' is a file, and figures go into a folder: name another one with --write.")
+    if (write or FOLDER).exists() and not (write or FOLDER).is_dir():
+        raise BenchError(f"'{write or FOLDER}' is a file, and figures go into a folder: name another one with --write.")
+
+
+def _check_kind(exhibits: tuple[Exhibit, ...], format: str | None, write: Path | None) -> None:
+    """See that no option is for the other kind of exhibit alone."""
+    from leaderboard.reproduction.exhibits import PaperTable
+
+    tables = {isinstance(exhibit, PaperTable) for exhibit in exhibits}
+    if tables == {True} and write:
+        raise BenchError(
+            f"--write is for figures, and '{exhibits[0].name}' is a table, which is printed: leave it out."
+        )
+    if tables == {False} and format:
+        raise BenchError(f"--format is for tables, and '{exhibits[0].name}' is a figure: --write DIR says where to.")
 
 
 def _list(flags: Mapping[str, Any]) -> None:
@@ -151,9 +167,18 @@ def _progress_console(format: Format) -> Console:
     return Console(stderr=format is not Format.TERMINAL)
 
 
-def _show(chosen: Mapping[Exhibit, tuple[Sweep, ...]], flags: Mapping[str, Any], format: Format, folder: Path) -> None:
+def _show(chosen: Mapping[Exhibit, tuple[Sweep, ...]], flags: Mapping[str, Any], format: Format, folder: Path) -> int:
+    """Show each exhibit; where there are several, one that cannot be shown disturbs no other."""
     from leaderboard.reproduction.evidence import command_of, gather
     from leaderboard.reproduction.presentation import present
 
+    code = ExitCode.OK
     for exhibit, sweeps in chosen.items():
-        present(exhibit, gather(exhibit, sweeps, command_of(exhibit.name, flags)), format, folder)
+        try:
+            present(exhibit, gather(exhibit, sweeps, command_of(exhibit.name, flags)), format, folder)
+        except BenchError as error:
+            if len(chosen) == 1:
+                raise
+            print(f"{exhibit.name}: {error}", file=sys.stderr)
+            code = ExitCode.FAILED
+    return code

@@ -273,6 +273,11 @@ class Table:
         [title] = {group.title for group in self.groups if key in group.keys}
         return f"{title} {self.measure(key).heading}".strip()
 
+    def text_of(self, label: str) -> str:
+        """What stands left of a line's numbers, in one: `AMOC 256 200`."""
+        [line] = (line for line in self.lines if line.label == label)
+        return " ".join(line.stub)
+
     def measure(self, key: Key) -> Measure:
         """How a column is headed and printed."""
         return self.measures.get(key.metric) or measure_of(key.metric)

@@ -135,6 +135,8 @@ class TestNames:
             (["ncp-acl/table2", "--seeds", "0"], "table2.toml .*'seeds' cannot be '0'"),
             (["ncp-acl/table2", "--format", "pdf"], "unknown format 'pdf'"),
             (["amoc/fig6", "--write", "{file}"], "is a file, and figures go into a folder"),
+            (["amoc/fig6", "--format", "latex"], "--format is for tables, and 'amoc/fig6' is a figure"),
+            (["amoc/table8", "--write", "{empty}"], "--write is for figures, and 'amoc/table8' is a table"),
             (["amoc", "--sweep"], "--sweep prints the file of one table or figure"),
             (["amoc/fig6", "--sweep", "--seeds", "2"], "give --seeds to `bench run FILE` later"),
             (["amoc/fig6", "--no-run", "--out", "{empty}"], "no results in"),
@@ -198,6 +200,14 @@ class TestEvidence:
     def test_a_store_without_any_of_the_cells_is_named(self, gathered: Callable[..., Evidence]) -> None:
         with pytest.raises(BenchError, match=r"holds none of the 16 cells of 'ncp-acl/table5'.*--no-run"):
             gathered(self.OTHERS)
+
+    def test_of_a_whole_paper_what_cannot_be_shown_disturbs_nothing_else(
+        self, gathered: Callable[..., Evidence], tmp_path: Path
+    ) -> None:
+        store = gathered(self.OWN).store.root
+        code, out, err = reproduce("ncp-acl", "--no-run", "--out", str(store), "--write", str(tmp_path / "figures"))
+        assert code == 1
+        assert "NCP-ACL, Table 5" in out and "ncp-acl/table1: " in err
 
     def test_methods_keep_the_order_of_the_file(self, gathered: Callable[..., Evidence]) -> None:
         assert gathered(self.OWN).order == ("ncp", *(f"ncp[neighbour={n}]" for n in (3, 4, 5)))
