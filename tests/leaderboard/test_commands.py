@@ -69,8 +69,8 @@ def test_it_is_a_typer_command(out: Path) -> None:
     assert result.output.startswith("% in the preamble")
 
 
-def test_fragment_belongs_to_latex(out: Path) -> None:
-    with pytest.raises(BenchError, match="--fragment is an option of LaTeX, not of csv"):
+def test_there_is_no_fragment_of_what_has_no_document(out: Path) -> None:
+    with pytest.raises(BenchError, match="fragments of latex, html alone, not of csv"):
         table(out=out, format=Format.CSV, fragment=True)
 
 
