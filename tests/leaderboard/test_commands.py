@@ -33,7 +33,8 @@ def out(tmp_path: Path) -> Path:
     [
         (Format.TERMINAL, "*46.17* ±1.26"),
         (Format.MARKDOWN, "**46.17** ± 1.26"),
-        (Format.LATEX, r"\textbf{46.17}\,{\scriptsize$\pm$\,1.26}"),
+        (Format.HTML, "<strong>46.17</strong>"),
+        (Format.LATEX, r"\textbf{46.17} & {\scriptsize$\pm$1.26}"),
         (Format.CSV, "quick,,,,Linf,0.1,fp32,ncp,digits,slf-1,aa,46.1666"),
     ],
 )
