@@ -258,5 +258,5 @@ def check_schema_version(version: int, where: str) -> None:
     if version > SCHEMA_VERSION:
         raise BenchError(
             f"'{where}' was written with schema version {version}, but this acl-bench reads versions up to "
-            f"{SCHEMA_VERSION}: upgrade it (pip install --upgrade acl-bench), or name another folder with --out."
+            f"{SCHEMA_VERSION}: upgrade it (pip install --upgrade acl-bench), or name another folder."
         )

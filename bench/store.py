@@ -47,6 +47,8 @@ STAGE = "stage.json"
 OUTCOMES = "outcomes.parquet"
 CORRECT = "correct"
 """The one column of outcomes: whether the image is classified correctly under the attack."""
+HISTORY = "history.json"
+"""What a method recorded while it trained; beside its encoder."""
 CHECKPOINTS_KEPT = 2
 """Of a stage: one may be torn."""
 ABANDONED = 24 * 3600
@@ -464,7 +466,7 @@ def read_rows(root: Path | str) -> pd.DataFrame:
 
     newest = _newest(Path(root))
     if not newest:
-        raise BenchError(f"no results in '{root}': `bench run` writes them there, or name another folder with --out.")
+        raise BenchError(f"no results in '{root}': `bench run` writes them there, or name another folder.")
     frames = [_row(path).to_pandas().dropna(axis="columns", how="all") for path in newest.values()]
     rows: pd.DataFrame = pd.concat(frames, ignore_index=True).reindex(columns=[field.name for field in arrow_schema()])
     return rows.sort_values(["dataset", "protocol", "label", "seed_pretrain"], ignore_index=True)

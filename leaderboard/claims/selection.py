@@ -45,11 +45,16 @@ def _of_method(claims: tuple[Claim, ...], counterparts: Counterparts, text: str)
         label = counterparts.methods.get(claim.method, "")
         return {claim.method, label, label.partition("[")[0]} - {""}
 
-    choices = {name for claim in claims for name in names(claim)}
     wanted = _plain(text)
-    if wanted not in map(_plain, choices):
-        raise unknown("method of the claims", text, choices)
-    return tuple(claim for claim in claims if wanted in map(_plain, names(claim)))
+    found = tuple(claim for claim in claims if wanted in map(_plain, names(claim)))
+    if not found:
+        raise unknown("method of the claims", text, {name for claim in claims for name in names(claim) if _short(name)})
+    return found
+
+
+def _short(name: str) -> bool:
+    """Whether a name is of a method as it stands: no variant of one, no difference between two."""
+    return not any(mark in name for mark in (" vs ", " + ", "["))
 
 
 def _plain(name: str) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
 from bench.cells import find_cell
-from bench.errors import BenchError
+from bench.errors import BenchError, unknown
 from leaderboard.rows import WORST, Selection, Setting, accuracies, by_setting, current, select, worst_over
 
 ALIKE = ("dataset", "protocol", "norm", "eps", "precision", "limit_test")
@@ -75,13 +77,23 @@ def find_pairs(frame: pd.DataFrame, a: str, b: str, selection: Selection) -> tup
         return _of_methods(select(frame, selection), str(labels[0]), str(labels[1]))
     plain = frame.astype(object).where(frame.notna(), None)
     rows = {str(row["cell"]): {str(name): value for name, value in row.items()} for row in plain.to_dict("records")}
-    keys = [find_cell(rows, text) for text, label in zip((a, b), labels, strict=True) if not label]
+    keys = [_cell(frame, rows, text, any(labels)) for text, label in zip((a, b), labels, strict=True) if not label]
     if any(labels):
         raise BenchError(
             f"'{a if labels[0] else b}' is a method and '{b if labels[0] else a}' is a single cell: give two methods, "
             f"or two cells."
         )
     return (_of_cells(frame, keys[0], keys[1], (a, b)),)
+
+
+def _cell(frame: pd.DataFrame, rows: Mapping[str, Mapping[str, Any]], text: str, is_method: bool) -> str:
+    """The cell that a text means; beside a method, what is no cell was to be one."""
+    try:
+        return find_cell(rows, text)
+    except BenchError as error:
+        if is_method and "/" not in text:
+            raise unknown("method (in these results)", text, set(frame["label"])) from error
+        raise
 
 
 def _label(frame: pd.DataFrame, text: str) -> str | None:

@@ -41,7 +41,10 @@ def listings(table: Table) -> Iterator[Listing]:
     if tests:
         headings = ("column", "best vs other", *TEST_NUMBERS)
         yield Listing("Paired t-tests by seed", headings, frozenset(TEST_NUMBERS), tests)
-    claims = tuple((table.name_of(one.key), one.label, *claims_report.entry_texts(one.entry)) for one in table.claims)
+    claims = tuple(
+        (table.name_of(one.key), table.text_of(one.label), *claims_report.entry_texts(one.entry))
+        for one in table.claims
+    )
     if claims:
         headings = ("column", "method", *claims_report.HEADINGS)
         yield Listing("Published numbers", headings, claims_report.NUMBERS, claims)
@@ -91,7 +94,7 @@ def letters(table: Table, footnotes: Iterable[str]) -> str:
 
 def _test_texts(table: Table, key: Key, comparison: Comparison) -> tuple[str, ...]:
     """A comparison: names, then a text for each of `TEST_NUMBERS`; differences in the unit of the column."""
-    names = (table.name_of(key), f"{comparison.best} vs {comparison.other}")
+    names = (table.name_of(key), f"{table.text_of(comparison.best)} vs {table.text_of(comparison.other)}")
     test, decimals = comparison.test, table.measure(key).decimals
     if test is None:
         return (*names, NOTHING, NOTHING, NOTHING, "not tested", NOTHING, NOTHING)

@@ -26,7 +26,7 @@ function sortValue(entry, column) {
   if (column === "rank") return entry.rank ? -entry.rank : null;
   if (column === "label") return entry.label;
   if (column === "seeds") return seedCount(entry);
-  return scoreOf(entry, column)?.[0] ?? null;
+  return entry.scores[column]?.mean ?? null;
 }
 
 function compareBy(column, turned) {
@@ -53,21 +53,21 @@ function shownBoards() {
     .filter(([, entries]) => entries.length);
 }
 
-const seedCount = (entry) => Math.max(0, ...entry.scores.map((score) => score?.[2] ?? 0));
-const failedCount = (entry) => Math.max(0, ...entry.scores.map((score) => score?.[3] ?? 0));
+const largest = (entry, count) => Math.max(0, ...Object.values(entry.scores).map((score) => score[count]));
+const seedCount = (entry) => largest(entry, "n");
 
 /** `5`, `4 of 5` where one failed, and a dash where it is not known. */
 function seedsText(entry) {
-  const [count, failed] = [seedCount(entry), failedCount(entry)];
+  const [count, failed] = [seedCount(entry), largest(entry, "failed")];
   return failed ? `${count} of ${count + failed}` : count ? String(count) : "–";
 }
 
 function draw() {
   const shown = shownBoards();
   const metrics = METRICS.filter(
-    ({ place, usual, name }) =>
+    ({ usual, name }) =>
       (usual || state.columns === ALL || sortColumn(state) === name) &&
-      shown.some(([, entries]) => entries.some((entry) => entry.scores[place])),
+      shown.some(([, entries]) => entries.some((entry) => entry.scores[name])),
   );
   const open = document.activeElement?.id;
   byId("board").classList.toggle("wide", metrics.some(({ usual }) => !usual));
@@ -184,16 +184,16 @@ function paperOf(entry) {
   return href ? make("a", { class: "paper", href, title: venue || null, target: "_blank", rel: "noopener" }, by) : null;
 }
 
-function numberOf(entry, { name, place, heading }) {
+function numberOf(entry, { name, heading }) {
   const about = { class: "number", "data-label": heading, "data-metric": name };
   const cell = (content, more = {}) => make("td", { ...about, ...more }, content);
-  const score = entry.scores[place];
+  const score = entry.scores[name];
   const beside = (words) => make("span", { class: "spread" }, words);
   if (!score) return cell(["–", beside("")], { "data-absent": true });
-  const [value, spread, , , mark] = score;
-  if (value === null) return cell("failed");
+  const { mean, spread, mark } = score;
+  if (mean === null) return cell("failed");
   return cell([
-    make("span", { class: `mark-${mark}` }, points(value)),
+    make("span", { class: `mark-${mark}` }, points(mean)),
     beside(spread === null ? "" : `±${points(spread)}`),
   ]);
 }

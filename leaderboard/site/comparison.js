@@ -38,11 +38,10 @@ function comparisonOf(a, b) {
   return [title, where, testTable(tests), listOf(caveats(a, b, tests))];
 }
 
-function seriesOf(entry, { place }) {
-  const score = entry.scores[place];
-  return (
-    score && new Map(entry.seeds.map((seed, index) => [seed, score[5][index]]).filter(([, value]) => value !== null))
-  );
+/** Seed to per cent; nothing where the entry has no such score. */
+function seriesOf(entry, { name }) {
+  const found = entry.scores[name]?.bySeed;
+  return found && new Map(entry.seeds.map((seed, index) => [seed, found[index]]).filter(([, value]) => value !== null));
 }
 
 function testTable(tests) {

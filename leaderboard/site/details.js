@@ -20,23 +20,22 @@ function detailsOf(entry) {
         : null,
     ),
     section(entry.passed ? "Other gates" : "Gates", gateTable(entry)),
-    section(
-      "Provenance",
-      make(
-        "dl",
-        {},
-        (entry.provenance ?? []).map(([name, fact]) => [make("dt", {}, text(name)), make("dd", {}, text(fact))]),
-      ),
-    ),
+    section("Provenance", factsOf(entry.provenance)),
     make("p", { class: "links" }, link),
   ].filter(Boolean);
 }
 
+/** Headings and facts by turns, as a list. */
+function factsOf(provenance) {
+  const terms = provenance.map((number, place) => make(place % 2 ? "dd" : "dt", {}, text(number)));
+  return make("dl", {}, terms);
+}
+
 function seedTable(entry) {
-  if (!entry.seeds) return null;
-  const metrics = METRICS.filter(({ place }) => entry.scores[place]);
+  if (!entry.seeds.length) return null;
+  const metrics = METRICS.filter(({ name }) => entry.scores[name]);
   const line = (seed, index) => {
-    const values = metrics.map(({ place }) => entry.scores[place][5][index]);
+    const values = metrics.map(({ name }) => entry.scores[name].bySeed[index] ?? null);
     return smallLine(
       String(seed),
       values.map((value) => make("td", {}, value === null ? "–" : points(value))),

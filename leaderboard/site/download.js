@@ -24,9 +24,9 @@ function csvText() {
 
 function csvLine(entry) {
   const { board } = entry;
-  const bySeed = (score) => (entry.seeds ?? []).map((seed, index) => `${seed}:${score[5][index] ?? ""}`).join(" ");
-  const numbers = entry.scores.flatMap((score) =>
-    score ? [score[0] ?? "", score[1] ?? "", score[2], bySeed(score)] : ["", "", "", ""],
+  const bySeed = (score) => entry.seeds.map((seed, index) => `${seed}:${score.bySeed[index] ?? ""}`).join(" ");
+  const numbers = METRICS.map(({ name }) => entry.scores[name]).flatMap((score) =>
+    score ? [score.mean ?? "", score.spread ?? "", score.n, bySeed(score)] : ["", "", "", ""],
   );
   const facts = [
     entry.rank ?? "",

@@ -1,14 +1,14 @@
 // The data and what pages are made of. The data (leaderboard/site/page.py: as_data) is
 //   { about, datasets, flags, metrics: [[name, heading, meaning, usual]],
 //     papers: { method: [authors and year, address, venue] }, boards: [{ ..., entries }], texts }
-// with texts by their number, and an entry's scores, in the order of the metrics, as
-//   [mean, spread, n, failed seeds, mark, numbers in the order of the entry's seeds] or null.
+// with texts by their number, provenance as headings and facts by turns, and an entry's scores, by the place of their
+// metric, as [mean, spread, n, numbers in the order of the entry's seeds, mark, failed seeds], usual ends left out.
 // Every text is set as text, never as HTML.
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
-const METRICS = DATA.metrics.map(([name, heading, meaning, usual], place) => ({ name, heading, meaning, usual, place }));
+const METRICS = DATA.metrics.map(([name, heading, meaning, usual]) => ({ name, heading, meaning, usual }));
 const ENTRIES = new Map(
-  DATA.boards.flatMap((board) => board.entries.map((entry) => [entry.id, { flags: [], ...entry, board }])),
+  DATA.boards.flatMap((board) => board.entries.map((entry) => [entry.id, entryOf(entry, board)])),
 );
 const EXTERNAL = { none: (entry) => entry.external === false, used: (entry) => entry.external === true };
 const KINDS = {
@@ -23,6 +23,17 @@ const GATES = {
   none: "no gate was measured",
 };
 const THEMES = { "": "◐ system", light: "◐ light", dark: "◐ dark" };
+
+/** An entry with its board, scores by the names of their metrics, and nothing left out. */
+function entryOf(entry, board) {
+  const scores = Object.entries(entry.scores ?? {}).map(([place, score]) => [METRICS[place].name, scoreFrom(score)]);
+  const unsaid = { method: entry.label, flags: [], seeds: [], provenance: [] };
+  return { ...unsaid, ...entry, scores: Object.fromEntries(scores), board };
+}
+
+function scoreFrom([mean, spread, n, bySeed = [], mark = "none", failed = 0]) {
+  return { mean, spread, n, bySeed, mark, failed };
+}
 
 let state = stateOf(location.hash);
 
@@ -46,7 +57,6 @@ const signed = (value) => (value < 0 ? "−" : "+") + points(Math.abs(value));
 const datasetName = (name) => DATA.datasets[name] ?? name;
 const boardName = (board) => `${datasetName(board.dataset)} · ${board.protocol}`;
 const settingOf = (board) => (board.claimed ? board.setting : `schedule ${board.schedule} · ${board.setting}`);
-const scoreOf = (entry, name) => entry.scores[METRICS.findIndex((metric) => metric.name === name)];
 
 const listOf = (sentences) =>
   make(

@@ -18,7 +18,7 @@ from leaderboard.site import measured as measured_rows
 from leaderboard.site import published
 from leaderboard.site.model import FLAG_MEANINGS, Board, Entry, Flag, Gate, Score
 from leaderboard.site.papers import Paper, load_papers
-from leaderboard.tables.model import DATASET_NAMES, measure_of
+from leaderboard.tables.model import DATASET_NAMES, Mark, measure_of
 
 NO_PAPERS: Mapping[str, Paper] = MappingProxyType({})
 PARTS = files("leaderboard.site")
@@ -31,6 +31,8 @@ SCHEDULES = ("paper", "short", "quick")
 _DIGITS = 12
 """Significant ones of a seed's number: fewer bytes than a float's own text, far below what a test can see."""
 _SHOWN = 7  # Of means and spreads, which are only shown.
+_UNSAID: tuple[object, ...] = (0, Mark.NONE.value, [])
+"""What most scores end in, from their end."""
 
 
 def build(frame: pd.DataFrame, record: Record, version: str) -> str:
@@ -117,8 +119,8 @@ def as_data(
 def _metrics(boards: Iterable[Board]) -> tuple[str, ...]:
     """The columns of every page, then the further ones that some entry has a number for, attacks last."""
     found = {metric for board in boards for entry in board.entries for metric in entry.scores}
-    known = (*ACCURACIES, *ATTACKS)
-    attacked = sorted(found.difference(known))
+    known = dict.fromkeys((*ACCURACIES, *ATTACKS))
+    attacked = sorted(found - known.keys())
     return (*METRICS, *(name for name in known if name in found and name not in METRICS), *attacked)
 
 
@@ -145,20 +147,20 @@ def _entry(entry: Entry, metrics: Sequence[str], texts: _Texts) -> dict[str, Any
     content = {
         "id": entry.id,
         "kind": entry.kind.value,
-        "method": entry.method,
+        "method": "" if entry.method == entry.label else entry.method,
         "label": entry.label,
         "origin": entry.origin,
         "rank": entry.rank,
         "external": entry.external,
         "verdict": entry.gate_verdict,
         "seeds": seeds,
-        "scores": [_score(entry.scores.get(metric), seeds) for metric in metrics],
+        "scores": {metrics.index(metric): _score(score, seeds) for metric, score in entry.scores.items()},
         "passed": texts.all(gate.name for gate in entry.gates if gate.passed),
         "gates": [_gate(gate, texts) for gate in entry.gates if not gate.passed],
         "flags": [flag.value for flag in entry.flags],
         "notes": texts.all(entry.notes),
         "published": texts.all(entry.published),
-        "provenance": [texts.all(fact) for fact in entry.provenance.items()],
+        "provenance": [number for fact in entry.provenance.items() for number in texts.all(fact)],
     }
     return {name: value for name, value in content.items() if value not in (None, "", [])}
 
@@ -168,14 +170,19 @@ def _gate(gate: Gate, texts: _Texts) -> list[int]:
     return [texts(gate.name), texts(gate.verdict), gate.rows, texts(gate.text)]
 
 
-def _score(score: Score | None, seeds: Sequence[int]) -> list[Any] | None:
-    """[mean, spread, n, failed seeds, mark, numbers in the order of the seeds]; None where never measured."""
-    if score is None:
-        return None
+def _score(score: Score, seeds: Sequence[int]) -> list[Any]:
+    """[mean, spread, n, numbers in the order of the seeds, mark, failed seeds], the last three where they say much."""
     cell = score.cell
     by_seed = [_short(score.by_seed.get(seed), _DIGITS) for seed in seeds]
-    return [_short(cell.mean, _SHOWN), _short(cell.spread, _SHOWN), cell.n, cell.failed, cell.mark.value, by_seed]
+    values = [_short(cell.mean, _SHOWN), _short(cell.spread, _SHOWN), cell.n, by_seed, cell.mark.value, cell.failed]
+    for usual in _UNSAID:
+        if values[-1] != usual:
+            break
+        values.pop()
+    return values
 
 
 def _short(value: float | None, digits: int) -> float | None:
-    return None if value is None else float(f"{value:.{digits}g}")
+    """As few characters as JSON allows: whole numbers without a point."""
+    short = None if value is None else float(f"{value:.{digits}g}")
+    return int(short) if short is not None and short.is_integer() else short

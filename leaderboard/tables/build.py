@@ -10,9 +10,9 @@ from leaderboard.claims.record import Record
 from leaderboard.layouts import Arrangement, Layout
 from leaderboard.rows import by_setting
 from leaderboard.tables.arrangements import arranged, plans
-from leaderboard.tables.drawers import drawers
 from leaderboard.tables.layouts import laid_out
 from leaderboard.tables.model import Table
+from leaderboard.tables.paper_rows import paper_rows
 from leaderboard.tables.papers import PAPERS
 from leaderboard.tables.published import beside_all, beside_paper
 
@@ -57,7 +57,7 @@ def _papers(
     frame: pd.DataFrame, layout: Layout, order: Sequence[str], command: str, published: Record | None
 ) -> Iterator[Table]:
     paper = PAPERS[layout]
-    for drawer in drawers(frame, paper, order):
-        for block, plan in laid_out(drawer):
+    for material in paper_rows(frame, paper, order):
+        for block, plan in laid_out(material):
             table = block.fill(plan, command)
             yield beside_paper(block, table, published, paper) if published else table

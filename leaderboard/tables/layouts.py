@@ -13,53 +13,52 @@ import pandas as pd
 from bench.attacks.catalogue import ATTACKS
 from bench.attacks.threats import Norm
 from bench.data.profiles import profile_of
-from bench.grammar import parse_spec
 from leaderboard.rows import Setting, eps_text
 from leaderboard.tables.blocks import LINE, UNDER, Block, Plan, met, ordered_datasets, ordered_protocols, usual
-from leaderboard.tables.drawers import Drawer
 from leaderboard.tables.model import Cost, Group, Key, Line, measure_of, title_of
-from leaderboard.tables.papers import PaperLayout, Shape
+from leaderboard.tables.paper_rows import PaperRows
+from leaderboard.tables.papers import FINE_TUNED, PaperLayout, Shape
 
 Laid: TypeAlias = tuple[Block, Plan]
 
 
-def laid_out(drawer: Drawer) -> Iterator[Laid]:
+def laid_out(material: PaperRows) -> Iterator[Laid]:
     """The tables of a setting, each with the rows that it is filled from."""
-    return SHAPES[drawer.layout.shape](drawer)
+    return SHAPES[material.layout.shape](material)
 
 
-def _datasets(drawer: Drawer) -> Iterator[Laid]:
-    block = _block(drawer, drawer.rows)
-    for protocol in _protocols(drawer):
+def _datasets(material: PaperRows) -> Iterator[Laid]:
+    block = _block(material, material.rows)
+    for protocol in _protocols(material):
         rows = block.rows[block.rows[UNDER].eq(protocol)]
-        names = ordered_datasets(rows, drawer.layout.datasets)
-        groups = tuple(Group(title_of(name), drawer.usual(rows, name, protocol)) for name in names)
-        yield block, _plan(drawer, protocol, groups, _lines(drawer, rows))
+        names = ordered_datasets(rows, material.layout.datasets)
+        groups = tuple(Group(title_of(name), material.usual(rows, name, protocol)) for name in names)
+        yield block, _plan(material, protocol, groups, _lines(material, rows))
 
 
-def _side_by_side(drawer: Drawer) -> Iterator[Laid]:
-    block = _block(drawer, drawer.rows)
-    for dataset in ordered_datasets(block.rows, drawer.layout.datasets):
+def _side_by_side(material: PaperRows) -> Iterator[Laid]:
+    block = _block(material, material.rows)
+    for dataset in ordered_datasets(block.rows, material.layout.datasets):
         there = block.rows[block.rows["dataset"].eq(dataset)]
-        for protocols in _together(drawer.layout, ordered_protocols(there)):
+        for protocols in _together(material.layout, ordered_protocols(there)):
             rows = there[there[UNDER].isin(set(protocols))]
-            groups = tuple(Group(heading, drawer.usual(rows, dataset, name)) for name, heading in protocols.items())
+            groups = tuple(Group(heading, material.usual(rows, dataset, name)) for name, heading in protocols.items())
             meanings = [f"{heading}: {name}" for name, heading in protocols.items() if heading != name]
             remarks = (f"{'; '.join(meanings)}.",) if meanings else ()
             title = f"{title_of(dataset)}, {' and '.join(protocols)}"
-            yield block, _plan(drawer, title, groups, _lines(drawer, rows), remarks)
+            yield block, _plan(material, title, groups, _lines(material, rows), remarks)
 
 
-def _block(drawer: Drawer, rows: pd.DataFrame) -> Block:
+def _block(material: PaperRows, rows: pd.DataFrame) -> Block:
     """Rows with a line per label, under their own protocols."""
     rows = rows.assign(**{LINE: rows["label"], UNDER: rows["protocol"]})
-    return Block(drawer.setting, rows, drawer.labels, drawer.older)
+    return Block(material.setting, rows, material.labels, material.older)
 
 
-def _protocols(drawer: Drawer) -> list[str]:
+def _protocols(material: PaperRows) -> list[str]:
     """The paper's own first."""
-    there = ordered_protocols(_block(drawer, drawer.rows).rows)
-    first = [name for protocols in drawer.layout.protocols for name in protocols if name in there]
+    there = ordered_protocols(_block(material, material.rows).rows)
+    first = [name for protocols in material.layout.protocols for name in protocols if name in there]
     return list(dict.fromkeys((*first, *there)))
 
 
@@ -72,49 +71,51 @@ def _together(layout: PaperLayout, there: Sequence[str]) -> Iterator[Mapping[str
     return (one for one in sets if one)
 
 
-def _lines(drawer: Drawer, rows: pd.DataFrame) -> tuple[Line, ...]:
+def _lines(material: PaperRows, rows: pd.DataFrame) -> tuple[Line, ...]:
     there = set(rows["label"])
-    return tuple(Line(label, (), stub=drawer.stub(label)) for label in drawer.labels if label in there)
+    return tuple(Line(label, (), stub=material.stub(label, rows)) for label in material.labels if label in there)
 
 
 def _plan(
-    drawer: Drawer, name: str, groups: tuple[Group, ...], lines: tuple[Line, ...], remarks: Sequence[str] = ()
+    material: PaperRows, name: str, groups: tuple[Group, ...], lines: tuple[Line, ...], remarks: Sequence[str] = ()
 ) -> Plan:
     metrics = list(dict.fromkeys(key.metric for group in groups for key in group.keys))
     return Plan(
-        title=f"{drawer.layout.title}: {name}, {drawer.setting.text}",
+        title=f"{material.layout.title}: {name}, {material.setting.text}",
         groups=groups,
         lines=lines,
-        stub=drawer.layout.stub,
-        measures=drawer.measures(metrics),
-        remarks=(*remarks, *_added(drawer, metrics, lines)),
+        stub=material.layout.stub,
+        measures=material.measures(metrics),
+        remarks=(*remarks, *_added(material, metrics, lines)),
     )
 
 
-def _added(drawer: Drawer, metrics: Sequence[str], lines: Sequence[Line]) -> Iterator[str]:
+def _added(material: PaperRows, metrics: Sequence[str], lines: Sequence[Line]) -> Iterator[str]:
     """What the paper's table does not have."""
-    columns = [measure_of(name).heading for name in metrics if name not in drawer.layout.headings]
-    others = sum(parse_spec(line.label).name not in drawer.layout.methods for line in lines)
+    layout = material.layout
+    columns = [measure_of(name).heading for name in metrics if name not in layout.headings]
+    written = {name + sign for name in layout.methods.values() for sign in ("", FINE_TUNED)}
+    others = 0 if layout.closed else sum(line.stub[0] not in written for line in lines)
     methods = [f"{others} of these methods"] if others else []
-    added = [*columns, *methods, "spread", "n", *(() if drawer.layout.shape is Shape.COSTS else ("tests",))]
-    yield f"Laid out as {drawer.layout.table} of the {drawer.layout.paper} paper, which is without {', '.join(added)}."
+    added = [*columns, *methods, "spread", "n", *(() if layout.shape is Shape.COSTS else ("tests",))]
+    yield f"Laid out as {layout.table} of the {layout.paper} paper, which is without {', '.join(added)}."
 
 
 # Attacks side by side, protocols one below the other
 
 
-def _attacked(drawer: Drawer) -> Iterator[Laid]:
-    there = _protocols(drawer)
-    for signs in _below_each_other(drawer.layout, there):
-        block, lines = _signed(drawer, signs)
+def _attacked(material: PaperRows) -> Iterator[Laid]:
+    there = _protocols(material)
+    for signs in _below_each_other(material.layout, there):
+        block, lines = _signed(material, signs)
         judged = [name for name in signs if name != OWN] or [OWN]
-        for dataset in ordered_datasets(block.rows, drawer.layout.datasets):
+        for dataset in ordered_datasets(block.rows, material.layout.datasets):
             rows = block.rows[block.rows["dataset"].eq(dataset)]
             shown = tuple(line for line in lines if line.label in set(rows[LINE]))
             meanings = [f"{sign}: {name}" for name, sign in signs.items() if sign]
             remarks = (f"{'; '.join(meanings)}.",) if meanings else ()
             title = f"{title_of(dataset)}, {' and '.join(judged)}"
-            yield block, _plan(drawer, title, _balls(drawer, rows, dataset), shown, remarks)
+            yield block, _plan(material, title, _balls(material, rows, dataset), shown, remarks)
 
 
 OWN = "own-1"
@@ -130,38 +131,38 @@ def _below_each_other(layout: PaperLayout, there: Sequence[str]) -> Iterator[Map
     return iter([*sets, *({name: ""} for name in alone)])
 
 
-def _signed(drawer: Drawer, signs: Mapping[str, str]) -> tuple[Block, tuple[Line, ...]]:
+def _signed(material: PaperRows, signs: Mapping[str, str]) -> tuple[Block, tuple[Line, ...]]:
     """The rows under these protocols, in lines of their own, and these lines."""
-    rows = drawer.rows[drawer.rows["protocol"].isin(set(signs))]
+    rows = material.rows[material.rows["protocol"].isin(set(signs))]
     found = rows.drop_duplicates(["label", "protocol"])
     several = set(found["label"][found["label"].duplicated()])
     names = {
         (label, protocol): f"{label} ({protocol})" if label in several else label
-        for label in drawer.labels
+        for label in material.labels
         for protocol in signs
         if (found["label"].eq(label) & found["protocol"].eq(protocol)).any()
     }
     lines = tuple(
-        Line(name, (), stub=drawer.stub(label, signs[protocol]), protocol=protocol)
+        Line(name, (), stub=material.stub(label, rows, signs[protocol]), protocol=protocol)
         for (label, protocol), name in names.items()
     )
     line = [names[place] for place in zip(rows["label"], rows["protocol"], strict=True)]
     older = Counter({(dataset, ""): 0 for dataset in rows["dataset"]})
-    for (dataset, protocol), count in drawer.older.items():
+    for (dataset, protocol), count in material.older.items():
         older[dataset, ""] += count if protocol in signs else 0
-    block = Block(drawer.setting, rows.assign(**{LINE: line, UNDER: ""}), tuple(names.values()), older)
+    block = Block(material.setting, rows.assign(**{LINE: line, UNDER: ""}), tuple(names.values()), older)
     return block, lines
 
 
-def _balls(drawer: Drawer, rows: pd.DataFrame, dataset: str) -> tuple[Group, ...]:
+def _balls(material: PaperRows, rows: pd.DataFrame, dataset: str) -> tuple[Group, ...]:
     """The attacks by their norm and radius, the paper's first."""
     found = {key.metric: key for key in (*met(rows, dataset, ""), *usual(rows, dataset, ""))}
-    measured = [name for name in found if name in drawer.layout.headings or _is_measured(rows, name)]
-    listed = list(drawer.layout.headings)
+    measured = [name for name in found if name in material.layout.headings or _is_measured(rows, name)]
+    listed = list(material.layout.headings)
     measured.sort(key=lambda name: listed.index(name) if name in listed else len(listed))
     balls: dict[str, list[Key]] = {}
     for name in measured:
-        balls.setdefault(_ball(drawer.setting, rows, name), []).append(found[name])
+        balls.setdefault(_ball(material.setting, rows, name), []).append(found[name])
     return tuple(Group(title, tuple(keys)) for title, keys in balls.items())
 
 
@@ -183,16 +184,16 @@ _UNATTACKED = frozenset({"sa", "corruption", "corruption_19"})
 # Costs
 
 
-_MINUTES = 4  # Decimals of hours, where none is full.
+_FRACTION = 4  # Decimals of hours, where none is full.
 
 
-def _costs(drawer: Drawer) -> Iterator[Laid]:
-    block = Block(drawer.setting, _pretrainings(drawer.rows), drawer.labels)
-    for dataset in ordered_datasets(block.rows, drawer.layout.datasets):
+def _costs(material: PaperRows) -> Iterator[Laid]:
+    block = Block(material.setting, _pretrainings(material.rows), material.labels)
+    for dataset in ordered_datasets(block.rows, material.layout.datasets):
         rows = block.rows[block.rows["dataset"].eq(dataset)]
         groups = (Group("", tuple(Key(dataset, "", cost) for cost in Cost)),)
-        plan = _plan(drawer, title_of(dataset), groups, _lines(drawer, rows))
-        hours = replace(plan.measures[Cost.HOURS], decimals=2 if rows[Cost.HOURS].max() >= 1 else _MINUTES)
+        plan = _plan(material, title_of(dataset), groups, _lines(material, rows))
+        hours = replace(plan.measures[Cost.HOURS], decimals=2 if rows[Cost.HOURS].max() >= 1 else _FRACTION)
         yield block, replace(plan, measures={**plan.measures, Cost.HOURS: hours})
 
 
@@ -206,7 +207,7 @@ def _pretrainings(rows: pd.DataFrame) -> pd.DataFrame:
     return once.assign(**costs, **{LINE: once["label"]}).assign(**{UNDER: ""})
 
 
-SHAPES: Mapping[Shape, Callable[[Drawer], Iterator[Laid]]] = {
+SHAPES: Mapping[Shape, Callable[[PaperRows], Iterator[Laid]]] = {
     Shape.DATASETS: _datasets,
     Shape.PROTOCOLS: _side_by_side,
     Shape.ATTACKS: _attacked,

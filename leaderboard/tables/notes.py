@@ -156,7 +156,7 @@ def of_table(table: Table, rows: pd.DataFrame, families: Mapping[str, int], olde
         *(_costs(table, rows) if costs else _accuracies(table, families)),
         *(() if costs else _flags(table.tests, rows)),
         *_limits(table.setting),
-        *_legacy(rows),
+        *(() if costs else _legacy(rows)),
         *_older(older),
         *_contexts(rows),
     ]

@@ -145,7 +145,7 @@ def test_a_comparison_is_said_in_words_and_as_json(out: str) -> None:
         (["claims", "amok"], "unknown method of the claims 'amok'"),
         (["claims", "--format", "html"], "unknown format 'html'"),
         (["claims", "--out", "nowhere"], "no results in 'nowhere'"),
-        (["compare", "ncp", "nobody"], "no finished cell is called 'nobody'"),
+        (["compare", "ncp", "dynacll"], "unknown method (in these results) 'dynacll': did you mean 'dynacl'?"),
         (["compare", "ncp", "dynacl", "--family", "digits"], "the family does not hold this comparison"),
         (["compare", "ncp", "dynacl", "--family", "one.toml"], "has 1 member"),
         (["compare", "ncp", "dynacl", "--margin", "0"], "--margin 0 is no number of points"),

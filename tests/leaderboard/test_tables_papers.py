@@ -155,6 +155,13 @@ class TestAMOCTable3:
         table = self.tables()[0]
         assert table.stub == ("method", "batch size", "epochs")
         assert stubs(table) == [("ACL", "64", "200"), ("AMOC", "256", "200"), ("AMOC", "256", "1000")]
+        assert table.text_of("amoc[epochs=1000]") == "AMOC 256 1000"
+
+    def test_settings_that_depend_on_the_data_set_are_those_of_the_tables_own(self) -> None:
+        sizes = {"cifar10": 256, "cifar100": 512}
+        parts = (rows("amoc", AA, dataset=name, config=config(batch_size=size)) for name, size in sizes.items())
+        tables = build(frame(*parts), Layout.AMOC_TABLE3)
+        assert [stubs(table) for table in tables] == [[("AMOC", "256", "")], [("AMOC", "512", "")]]
 
     def test_columns_are_headed_as_in_the_paper(self) -> None:
         columns = [f"{protocol} {metric}" for protocol in ("StdEv", "AdEv") for metric in ("Clean", "PGD20", "AA")]
@@ -229,6 +236,7 @@ class TestAMOCTable4:
         assert [table.measure(key).heading for key in table.keys] == ["total time", "time per epoch", "passes"]
         assert {cell.mark for line in table.lines for cell in line.cells} == {Mark.NONE}
         assert "neither tested nor marked" in notes(table)
+        assert "Legacy" not in notes(table)
 
     def test_the_device_is_said_and_two_of_them_are_a_warning(self) -> None:
         one, two = self.table("a GPU", "a GPU", "a GPU"), self.table("a GPU", "a GPU", "a CPU")
@@ -280,6 +288,7 @@ class TestAMOCTable5:
         assert [line.label for line in table.lines[2:]] == ["amoc (alf@amoc)", "amoc (aff@amoc)"]
         assert [line.cells[0].mean for line in table.lines] == [71, 83, 80, 81]
         assert "†: aff@amoc." in notes(table)
+        assert "AMOC paper, which is without spread, n, tests." in notes(table)
 
     def test_attacks_stand_under_their_norm_and_radius(self) -> None:
         [table] = self.tables("alf@amoc")

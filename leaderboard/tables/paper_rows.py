@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -17,14 +17,14 @@ from leaderboard.rows import Setting, by_setting, current, head_of
 from leaderboard.tables.blocks import UNDER, usual
 from leaderboard.tables.judged import one_row_per_head
 from leaderboard.tables.model import Key, Measure, Metric, measure_of
-from leaderboard.tables.papers import PaperLayout
+from leaderboard.tables.papers import Option, PaperLayout
 
 ROBUST = (Metric.RA, Metric.PGD)
 """The two settings of PGD-20, of which protocols have one."""
 
 
 @dataclass(frozen=True)
-class Drawer:
+class PaperRows:
     """The rows of a setting that belong into a table of a paper.
 
     Attributes:
@@ -52,22 +52,24 @@ class Drawer:
         return (
             listed.index(label) if label in listed else len(listed),
             methods.index(name) if name in methods else len(methods),
-            tuple(option.place(self.value(label, option.name)) for option in self.layout.options),
+            tuple(option.place(value) for option, value in self._values(label, self.rows)),
             label,
         )
 
-    def value(self, label: str, option: str) -> str:
-        """An option of a method, as its resolved settings have it; empty where they do not."""
-        return str(self._settings[label].get(option, ""))
+    def _values(self, label: str, rows: pd.DataFrame) -> Iterator[tuple[Option, str]]:
+        """The layout's options of a method, as its resolved settings have them; empty where they do not."""
+        settings = json.loads(rows.loc[rows["label"].eq(label), "config"].iloc[0])
+        return ((option, str(settings.get(option.name, ""))) for option in self.layout.options)
 
-    @cached_property
-    def _settings(self) -> Mapping[str, Mapping[str, Any]]:
-        newest = self.rows.drop_duplicates("label").set_index("label")["config"]
-        return {str(label): json.loads(text) for label, text in newest.items()}
+    def stub(self, label: str, rows: pd.DataFrame, sign: str = "") -> tuple[str, ...]:
+        """The texts left of a method's numbers.
 
-    def stub(self, label: str, sign: str = "") -> tuple[str, ...]:
-        """The texts left of a method's numbers; `sign` stands behind its name."""
-        options = tuple(option.text(self.value(label, option.name)) for option in self.layout.options)
+        Args:
+            label: of the method.
+            rows: of the table, whose data set a method's settings may depend on.
+            sign: what stands behind its name.
+        """
+        options = tuple(option.text(value) for option, value in self._values(label, rows))
         return options if self.layout.variants else (name_of(self.layout, label) + sign, *options)
 
     def measures(self, metrics: Sequence[str]) -> Mapping[str, Measure]:
@@ -92,7 +94,7 @@ def name_of(layout: PaperLayout, label: str) -> str:
     return Spec(spec.name, options).text.replace(Spec(spec.name).text, written, 1)
 
 
-def drawers(frame: pd.DataFrame, layout: PaperLayout, order: Sequence[str]) -> tuple[Drawer, ...]:
+def paper_rows(frame: pd.DataFrame, layout: PaperLayout, order: Sequence[str]) -> tuple[PaperRows, ...]:
     """The rows that belong into a paper's table, by setting.
 
     Raises:
@@ -101,8 +103,8 @@ def drawers(frame: pd.DataFrame, layout: PaperLayout, order: Sequence[str]) -> t
     belonging = frame[[_belongs(layout, label) for label in frame["label"]]]
     if belonging.empty:
         raise BenchError(f"no result here belongs into {layout.layout}, which shows {_shown(layout)}: run them first.")
-    found = tuple(_drawer(layout, setting, rows, order) for setting, rows in by_setting(belonging))
-    if layout.variants and all(len(drawer.labels) < 2 for drawer in found):
+    found = tuple(_of_setting(layout, setting, rows, order) for setting, rows in by_setting(belonging))
+    if layout.variants and all(len(material.labels) < 2 for material in found):
         [option] = layout.options
         raise BenchError(
             f"{layout.layout} compares values of '{option.name}', and there is only one here "
@@ -128,8 +130,8 @@ def _variant(layout: PaperLayout) -> str:
     return f"{method}[{option.name}={next(value for value in option.texts if value != option.own)}]"
 
 
-def _drawer(layout: PaperLayout, setting: Setting, rows: pd.DataFrame, order: Sequence[str]) -> Drawer:
+def _of_setting(layout: PaperLayout, setting: Setting, rows: pd.DataFrame, order: Sequence[str]) -> PaperRows:
     newest = current(rows)
     older = Counter(zip(rows["dataset"], rows["protocol"].map(head_of), strict=True))
     older.subtract(Counter(zip(newest["dataset"], newest["protocol"].map(head_of), strict=True)))
-    return Drawer(layout, setting, one_row_per_head(newest), older, tuple(order))
+    return PaperRows(layout, setting, one_row_per_head(newest), older, tuple(order))
