@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
-from bench.data.limits import Limit
+from bench.cells import called, data_of, files_of, seeds_of
 from bench.errors import BenchError
 from bench.grammar import Spec, parse_spec
-from bench.plan import Seeds
 from bench.registry import MethodEntry, Registry
 from bench.sweep import Sweep
 
@@ -47,15 +45,14 @@ def sweep_of(row: Row, **options: Any) -> Sweep:
 
 def _facts(row: Row) -> dict[str, Any]:
     """What a row asked for, as options; those at their default are left out."""
-    seeds = Seeds(row["seed_pretrain"], row["seed_head"], row["seed_attack"])
-    limit = Limit(row["limit_train"], row["limit_test"]).text
+    seeds = seeds_of(row)
     facts = {
         "datasets": row["dataset"],
         "protocols": row["protocol"],
         "schedule": row["schedule"],
         "epochs": row["epochs"],
         "budget": row["budget"],
-        "limit": limit or None,
+        "limit": data_of(row).limit,
         "threads": row["context_threads"],
         "seeds": f"{seeds.pretrain},",
         "head_seeds": f"{seeds.head}," if seeds.head != seeds.pretrain else None,
@@ -66,7 +63,7 @@ def _facts(row: Row) -> dict[str, Any]:
 
 def _method(row: Row) -> str:
     """The method as `--methods` takes it."""
-    if files := [name for name, value in json.loads(row["config"]).items() if _is_file(value)]:
+    if files := files_of(row):
         raise BenchError(
             f"'{row['label']}' was given a file ({', '.join(files)}), and rows keep its hash, not its place: such a "
             f"cell cannot be asked for by its row. Leave it out, or run it by `bench run` with the file's path."
@@ -74,16 +71,9 @@ def _method(row: Row) -> str:
     return Spec(_entry(row).text, parse_spec(row["label"]).options).text
 
 
-def _is_file(value: object) -> bool:
-    return isinstance(value, dict) and value.keys() == {"sha256", "size"}
-
-
 def _entry(row: Row) -> MethodEntry:
-    registry = Registry.discover()
-    if any(entry.name == row["method"] for entry in registry.entries):
-        return registry.find(row["method"])
     try:
-        return registry.find(row["plugin"])
+        return Registry.discover().find(called(row))
     except BenchError as error:
         raise BenchError(
             f"method '{row['method']}' of {row['plugin']} is no longer there ({error}) Install it, or run this in the "

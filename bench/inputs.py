@@ -71,6 +71,11 @@ class InputFile(BaseModel):
         return content
 
 
+def is_file(value: object) -> bool:
+    """Whether a setting, as rows keep it, is a file: its content, not its place."""
+    return isinstance(value, dict) and value.keys() == {"sha256", "size"}
+
+
 def _facts(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import re
 import subprocess
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -61,6 +62,11 @@ def context(device: str, execution: Execution = Execution.EAGER) -> Context:
         deterministic=torch.are_deterministic_algorithms_enabled(),
         execution=str(execution),
     )
+
+
+def where(moved: Collection[str]) -> str:
+    """For people: in the same context, or in another one and in what it moved."""
+    return f"in another context ({'; '.join(moved)})" if moved else "in the same context"
 
 
 def _cuda_versions() -> str:

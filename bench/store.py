@@ -47,6 +47,8 @@ STAGE = "stage.json"
 OUTCOMES = "outcomes.parquet"
 CORRECT = "correct"
 """The one column of outcomes: whether the image is classified correctly under the attack."""
+HISTORY = "history.json"
+"""What a method recorded while it trained; beside its encoder."""
 CHECKPOINTS_KEPT = 2
 """Of a stage: one may be torn."""
 ABANDONED = 24 * 3600

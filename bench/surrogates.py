@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from bench.cells import find_cell
-from bench.data.limits import Limit
+from bench.cells import check_ended_well, check_kept, data_of, find_cell, method_of_row, name_of
 from bench.errors import BenchError
-from bench.plan import DataRef, MethodRef, Stage, StageKind, Task
-from bench.registry import Registry
-from bench.schema import Status
+from bench.plan import MethodRef, Stage, StageKind, Task
 from bench.store import Store
 
 Row = Mapping[str, Any]
@@ -45,16 +41,13 @@ def surrogate(store: Store, text: str, dataset: str, seed: int) -> Surrogate:
         BenchError: if there is no such cell, it failed, judges other data, or has lost a stage.
     """
     row = _row(store.latest_rows(), text, seed)
-    name = f"{row['label']}/{row['dataset']}/{row['protocol']}/seed{row['seed_pretrain']}"
-    if row["status"] != Status.OK:
-        raise BenchError(f"no attack can be made on cell '{name}', which failed ({row['error']}): run it again first.")
+    check_ended_well(row, "attack")
     if row["dataset"] != dataset:
         raise BenchError(
-            f"the attack on cell '{name}' cannot be transferred to '{dataset}': its classes are those of "
+            f"the attack on cell '{name_of(row)}' cannot be transferred to '{dataset}': its classes are those of "
             f"'{row['dataset']}'. Name a cell with the same data."
         )
-    ref = method_of_row(row)
-    stages = {stage.key: stage for stage in _stages(store, row["head_key"], row, ref, name)}
+    stages = {stage.key: stage for stage in _stages(store, row["head_key"], row, method_of_row(row))}
     return Surrogate(row["pretrain_key"], row["head_key"], tuple(stages.values()))
 
 
@@ -66,29 +59,14 @@ def _row(rows: Mapping[str, Row], text: str, seed: int) -> Row:
         return rows[find_cell(rows, text)]
 
 
-def _stages(store: Store, key: str, row: Row, ref: MethodRef, name: str) -> Iterator[Stage]:
+def _stages(store: Store, key: str, row: Row, ref: MethodRef) -> Iterator[Stage]:
     """A finished stage after those that it read, as the plan had them that they were carried out from."""
-    if not store.has(key):
-        raise BenchError(f"cell '{name}' lost its stage {key} (`bench rm` or `bench gc`): run it again first.")
+    check_kept(store, row, [key])
     record = store.record(key)
     for upstream in record["upstream"].values():
-        yield from _stages(store, upstream, row, ref, name)
+        yield from _stages(store, upstream, row, ref)
     kind, recipe, what = StageKind(record["kind"]), record["recipe"], record["what"]
-    limit = Limit(train=row["limit_train"], test=row["limit_test"]).text or None
     own = kind is not StageKind.PRETRAIN or key == row["pretrain_key"]
     method = ref if own else MethodRef(recipe["method"], recipe["method"], recipe["config"], ref.profile)
-    task = Task(method, DataRef(what["data"], limit), what["seed"], what["protocol"], what["attack"])
+    task = Task(method, replace(data_of(row), source=what["data"]), what["seed"], what["protocol"], what["attack"])
     yield Stage(kind, record["label"], task, recipe, record["upstream"], record["weight"])
-
-
-def method_of_row(row: Row) -> MethodRef:
-    """The row's method. Rows know no paths, and a stored encoder needs the files of its settings no more."""
-    config = json.loads(row["config"])
-    files = {name: "(not kept)" for name, value in config.items() if _is_file(value)}
-    installed = {entry.name for entry in Registry.discover().entries}
-    text = row["method"] if row["method"] in installed else row["plugin"]
-    return MethodRef(text, row["method"], config, row["dataset_like"], files)
-
-
-def _is_file(value: object) -> bool:
-    return isinstance(value, dict) and value.keys() == {"sha256", "size"}

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from collections import ChainMap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -286,17 +288,136 @@ class Sweep(BaseModel):
 
     @classmethod
     def from_toml(cls, path: Path, **flags: Any) -> Self:
-        """A sweep from a TOML file whose keys are the long options; `flags` override it.
+        """The one sweep of a TOML file; see `all_from_toml`.
 
         Raises:
-            BenchError: if the file is not there or is not TOML, or says what `of` would not take.
+            BenchError: as `all_from_toml`; or if the file holds several sweeps.
         """
-        return cls._checked({**_read(path), **flags}, path.name)
+        sweep, *others = cls.all_from_toml(path, **flags)
+        if others:
+            raise BenchError(
+                f"sweep file '{path}' holds {1 + len(others)} sweeps, and one is wanted here: give each a file of its "
+                f"own, or use `bench run`, which takes all of them."
+            )
+        return sweep
+
+    @classmethod
+    def all_from_toml(cls, path: Path, **flags: Any) -> tuple[Self, ...]:
+        """The sweeps of a TOML file whose keys are the long options.
+
+        Each `[[sweep]]` is one, and has the keys above the first of them, too; a file without any is one. A table
+        `[quick]`, `[short]` or `[paper]`, or `[sweep.quick]` of one sweep, holds under that schedule alone. What a
+        sweep says goes before what the file says, a schedule's table before both, and `flags` before everything.
+
+        Raises:
+            BenchError: if the file is not there or is not TOML, or says what `of` would not take; the message names
+                the file, the table and the key.
+        """
+        return tuple(cls._layered(tables, flags, owner) for owner, tables in _sweeps(path))
+
+    @classmethod
+    def _layered(cls, tables: Sequence[_Table], flags: Mapping[str, Any], owner: str) -> Self:
+        for table in tables:
+            cls._checked({"methods": ANYTHING, **table.values}, table.owner)
+        asked = ChainMap(dict(flags), *(table.values for table in reversed(tables) if table.schedule is None))
+        schedule = asked.get("schedule", Schedule.QUICK)
+        values: dict[str, Any] = {}
+        for table in tables:
+            values |= table.values if table.schedule in (None, schedule) else {}
+        return cls._checked(values | dict(flags), owner)
 
     @classmethod
     def _checked(cls, values: dict[str, Any], owner: str) -> Self:
-        values = {name.replace("-", "_"): value for name, value in values.items()}
-        return validated(cls, values, owner)
+        return validated(cls, _with_underscores(values), owner)
+
+
+# Files.
+
+ANYTHING = "*"
+"""Stands for a required option where the others are checked by themselves."""
+SWEEP_TABLES = "sweep"
+WHOLE_RUN = frozenset(
+    {
+        "device",
+        "gpus",
+        "jobs",
+        "threads",
+        "out",
+        "data_dir",
+        "checkpoint_every",
+        "execution",
+        "deterministic",
+        "rerun",
+        "tensorboard",
+    }
+)
+"""Options that say where and how a run is carried out: all sweeps of a file share them."""
+
+
+class _Table(NamedTuple):
+    """Some keys of a sweep file.
+
+    Attributes:
+        owner: file and table, for messages.
+        schedule: the one under which they hold; None is any.
+        values: option to value.
+    """
+
+    owner: str
+    schedule: str | None
+    values: Mapping[str, Any]
+
+
+def _sweeps(path: Path) -> Iterator[tuple[str, list[_Table]]]:
+    """Each sweep of a file: its name for messages, and its tables, each of which goes before those ahead of it."""
+    content = _read(path)
+    own = content.pop(SWEEP_TABLES, None)
+    shared = list(_tables(path.name, content))
+    if own is None:
+        yield path.name, _in_order(shared, [])
+        return
+    if not isinstance(own, list) or not own or not all(isinstance(one, dict) for one in own):
+        raise BenchError(f"{path.name}: each sweep of a file is a table of its own; write [[{SWEEP_TABLES}]] above it.")
+    for number, content in enumerate(own, start=1):
+        owner = f"{path.name} [[{SWEEP_TABLES}]] {number}"
+        tables = list(_tables(owner, content, f"{SWEEP_TABLES}."))
+        _check_shared(tables)
+        yield owner, _in_order(shared, tables)
+
+
+def _in_order(shared: Sequence[_Table], own: Sequence[_Table]) -> list[_Table]:
+    """A sweep's own tables after the file's, those of a schedule after both."""
+    return sorted([*shared, *own], key=lambda table: table.schedule is not None)
+
+
+def _tables(owner: str, content: Mapping[str, Any], prefix: str = "") -> Iterator[_Table]:
+    """The plain keys of a table, then the tables in it."""
+    inner = {name: value for name, value in content.items() if isinstance(value, dict)}
+    yield _Table(owner, None, _with_underscores({name: content[name] for name in content if name not in inner}))
+    for name, values in inner.items():
+        if name not in set(Schedule):
+            raise unknown(f"{owner} table", name, [*Schedule, *([] if prefix else [SWEEP_TABLES])])
+        if "schedule" in values:
+            raise BenchError(
+                f"{owner} [{prefix}{name}] holds under the schedule {name} alone, so it cannot say 'schedule': move "
+                f"that key out of it, or leave it to --schedule."
+            )
+        yield _Table(f"{owner} [{prefix}{name}]", name, _with_underscores(values))
+
+
+def _check_shared(tables: Iterable[_Table]) -> None:
+    """See that nothing in a `[[sweep]]` is about the run as a whole."""
+    for table in tables:
+        for name in table.values:
+            if name in WHOLE_RUN:
+                raise BenchError(
+                    f"{table.owner} option '{name}' is about the whole run, and all sweeps of a file are one: write it "
+                    f"above the first [[{SWEEP_TABLES}]]."
+                )
+
+
+def _with_underscores(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name.replace("-", "_"): value for name, value in values.items()}
 
 
 def _read(path: Path) -> dict[str, Any]:

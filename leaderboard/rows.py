@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from bench.attacks.catalogue import ATTACKS
 from bench.data.sources import parse_sources
 from bench.errors import BenchError, unknown
 from bench.gates.verdicts import Verdict
-from bench.grammar import Spec, expand, parse_specs
+from bench.grammar import Spec, expand, parse_spec, parse_specs
 from bench.keys import digest
 from bench.registry import Registry
 from bench.schema import Status
@@ -135,7 +135,7 @@ class Setting:
         parts = [f"schedule {self.schedule}"]
         parts += [f"{self.epochs} epochs"] if self.epochs is not None else []
         parts += [f"{self.budget:g} passes per image"] if self.budget is not None else []
-        parts += [f"{self.norm} eps {_eps_text(self.eps)}"]
+        parts += [f"{self.norm} eps {eps_text(self.eps)}"]
         parts += [self.precision] if self.precision != "fp32" else []
         limits = {"train": self.limit_train, "test": self.limit_test}
         parts += [f"limit {name}={count}" for name, count in limits.items() if count is not None]
@@ -146,7 +146,8 @@ def _whole(value: Any) -> int | None:
     return None if pd.isna(value) else int(value)
 
 
-def _eps_text(eps: float) -> str:
+def eps_text(eps: float) -> str:
+    """A radius as papers write it: `8/255`, or a plain number."""
     levels = eps * 255
     return f"{round(levels)}/255" if abs(levels - round(levels)) < 1e-6 else f"{eps:g}"
 
@@ -255,6 +256,12 @@ def failed_seeds(rows: pd.DataFrame, metric: str) -> tuple[int, ...]:
     """Pre-training seeds that have no number of this metric because their cell failed."""
     failed = rows.loc[rows["status"].eq(Status.FAILED.value), "seed_pretrain"].astype(int)
     return tuple(sorted(set(failed) - set(scores(rows, metric).index)))
+
+
+def head_of(protocol: str) -> str:
+    """A protocol's name without `attacks=`: which others meet the same head changes the meaning of no number."""
+    spec = parse_spec(protocol)
+    return replace(spec, options={name: value for name, value in spec.options.items() if name != "attacks"}).text
 
 
 def fingerprint(rows: pd.DataFrame) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench.keys import canonical
-from bench.store import Store
+from bench.store import HISTORY, Store
 from tests.leaderboard.made_rows import row
 
 DAY = 24 * 3600.0
@@ -45,7 +45,7 @@ def finish_cell(store: Store, cell: str, teacher: str | None = None) -> None:
     history = json.dumps([{"epoch": epoch, "loss": 4.0 - epoch, "clusters": 5} for epoch in range(4)]).encode()
     if teacher:
         finish(store, teacher)
-    finish(store, pretrain, {"teacher": teacher} if teacher else {}, **{"history.json": history})
+    finish(store, pretrain, {"teacher": teacher} if teacher else {}, **{HISTORY: history})
     finish(store, head, {"encoder": pretrain}, kind="head")
     result = {"metric": "sa", "correct": 90, "images": 128, "warnings": []}
     finish(store, f"{cell}clean", {"encoder": pretrain, "head": head}, kind="attack", result=result)

@@ -90,7 +90,7 @@ def check_sweep(sweep: Sweep) -> None:
 def test_there_are_command_lines_to_check() -> None:
     named = (
         "run plan why table list doctor perf status show rm gc evaluate export check new disputes noise regress audit "
-        "compare claims leaderboard merge submit verify"
+        "compare claims leaderboard merge submit verify reproduce figure"
     )
     assert {line.split()[1] for line in COMMANDS} == set(named.split())
 

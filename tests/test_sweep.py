@@ -162,6 +162,103 @@ def test_bad_files_are_named(tmp_path: Path, content: str | None, message: str) 
         Sweep.from_toml(file)
 
 
+LAYERS = """
+methods = "ncp"
+seeds = 3
+jobs = 2
+
+[quick]
+datasets = "digits"
+[paper]
+datasets = ["cifar10", "cifar100"]
+
+[[sweep]]
+protocols = "slf@ncp"
+
+[[sweep]]
+methods = "amoc"
+seeds = 2
+datasets = "stl10"
+"""
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (
+            {},
+            (
+                {"methods": "ncp", "protocols": "slf@ncp", "seeds": 3, "datasets": "digits"},
+                {"methods": "amoc", "seeds": 2, "datasets": "digits"},
+            ),
+        ),
+        (
+            {"schedule": "short"},
+            (
+                {"methods": "ncp", "protocols": "slf@ncp", "seeds": 3, "schedule": "short"},
+                {"methods": "amoc", "seeds": 2, "datasets": "stl10", "schedule": "short"},
+            ),
+        ),
+        (
+            {"schedule": "paper", "seeds": "1"},
+            (
+                {
+                    "methods": "ncp",
+                    "protocols": "slf@ncp",
+                    "seeds": 1,
+                    "datasets": "cifar10,cifar100",
+                    "schedule": "paper",
+                },
+                {"methods": "amoc", "seeds": 1, "datasets": "cifar10,cifar100", "schedule": "paper"},
+            ),
+        ),
+    ],
+    ids=["quick", "short, without a table of its own", "paper, under flags"],
+)
+def test_a_file_holds_several_sweeps_and_what_holds_under_a_schedule_alone(
+    flags: dict[str, Any], expected: tuple[dict[str, Any], ...], tmp_path: Path
+) -> None:
+    file = tmp_path / "sweeps.toml"
+    file.write_text(LAYERS)
+    assert Sweep.all_from_toml(file, **flags) == tuple(Sweep.of(**one, jobs=2) for one in expected)
+
+
+def test_a_sweep_says_more_than_its_file_and_a_schedules_table_more_than_both(tmp_path: Path) -> None:
+    file = tmp_path / "sweep.toml"
+    layers = {"": 1, "[quick]": 3, "[[sweep]]": 2, "[sweep.quick]": 4}
+
+    def heard(*names: str) -> int:
+        file.write_text('methods = "ncp"\n' + "\n".join(f"{name}\nseeds = [{layers[name]}]" for name in names))
+        return Sweep.from_toml(file).seeds[0]
+
+    assert [heard(*list(layers)[:count]) for count in (1, 2, 3, 4)] == [1, 3, 3, 4]
+    assert heard("", "[[sweep]]") == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[quik]\nseeds = 3", "unknown many.toml table 'quik': did you mean 'quick'.*sweep"),
+        ("[[sweep]]\n[sweep.qick]\nseeds = 3", r"unknown many.toml \[\[sweep\]\] 1 table 'qick': did you mean 'quick'"),
+        ("[paper]\nsedes = 3", r"unknown many.toml \[paper\] option 'sedes': did you mean 'seeds'"),
+        ("[[sweep]]\n[[sweep]]\nsedes = 3", r"unknown many.toml \[\[sweep\]\] 2 option 'sedes'"),
+        (
+            "[[sweep]]\n[sweep.short]\nepochs = 0",
+            r"many.toml \[\[sweep\]\] 1 \[sweep.short\] option 'epochs' cannot be 0",
+        ),
+        ("[[sweep]]\njobs = 3", r"many.toml \[\[sweep\]\] 1 option 'jobs' is about the whole run.*above the first"),
+        ('[short]\nschedule = "paper"', r"many.toml \[short\] holds under the schedule short alone.*'schedule'"),
+        ("sweep = 3", r"many.toml: each sweep of a file is a table of its own; write \[\[sweep\]\]"),
+        ("[[sweep]]\n[[sweep]]", "holds 2 sweeps, and one is wanted"),
+    ],
+)
+def test_bad_tables_of_a_file_are_named_with_their_keys(tmp_path: Path, content: str, message: str) -> None:
+    file = tmp_path / "many.toml"
+    file.write_text('methods = "ncp"\n' + content)
+    with pytest.raises(BenchError, match=message):
+        Sweep.from_toml(file)
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"), [("2m", 120), ("1s", 1), ("0s", 0), ("90", 90), ("1.5h", 5400), (7, 7), (0.5, 0.5)]
 )

@@ -21,7 +21,7 @@ from bench.engine.milestones import Milestones
 from bench.errors import StageError
 from bench.randomness import Randomness
 
-__all__ = ["AttackContext", "Classifier", "Target", "outcomes", "right"]
+__all__ = ["AttackContext", "Classifier", "Target", "outcomes", "pgd", "pgd_start", "right"]
 
 ROUNDING = 1e-6
 """How far off float32 arithmetic may put each pixel value of an adversarial image."""
@@ -176,20 +176,32 @@ def _pgd(target: Target, spec: AttackSpec, context: AttackContext) -> AbstractCo
 
 def _pgd_rounds(target: Target, attacked: Classifier, spec: AttackSpec, context: AttackContext) -> list[Round]:
     """PGD on the cross-entropy of some classifier, a round per restart."""
-    ball, budget = BALLS[target.norm], Budget(target.eps, spec.steps, spec.step(target.eps))
 
     def perturb(restart: int, index: Tensor, number: int) -> Tensor:
-        x, y = target.x[index], target.y[index]
-        start = x
-        if spec.random_start:
-            draw = context.randomness.generator(spec.name, epoch=restart, step=number, device=context.device)
-            start = ball.start(x, target.eps, draw)
-        start = start.clamp(0, 1) if spec.clip_start else start
-        objective = lambda image: functional.cross_entropy(attacked(image), y, reduction="sum")  # noqa: E731
-        return ascend_in(ball, objective, x, start, budget)
+        start = pgd_start(target, spec, context.randomness, index, number, restart)
+        return pgd(target, attacked, spec, index, start)
 
     starts = range(spec.restarts)
     return [Round(spec.name, partial(perturb, start), spares_fallen=start > 0) for start in starts]
+
+
+def pgd_start(
+    target: Target, spec: AttackSpec, randomness: Randomness, index: Tensor, number: int, restart: int = 0
+) -> Tensor:
+    """Where PGD starts from the images at `index`, which are the batch of this number: [B, 3, H, W]."""
+    start = target.x[index]
+    if spec.random_start:
+        draw = randomness.generator(spec.name, epoch=restart, step=number, device=start.device)
+        start = BALLS[target.norm].start(start, target.eps, draw)
+    return start.clamp(0, 1) if spec.clip_start else start
+
+
+def pgd(target: Target, attacked: Classifier, spec: AttackSpec, index: Tensor, start: Tensor) -> Tensor:
+    """What PGD on the cross-entropy of `attacked` makes of the images at `index` from `start`, both [B, 3, H, W]."""
+    x, y = target.x[index], target.y[index]
+    objective = lambda image: functional.cross_entropy(attacked(image), y, reduction="sum")  # noqa: E731
+    budget = Budget(target.eps, spec.steps, spec.step(target.eps))
+    return ascend_in(BALLS[target.norm], objective, x, start, budget)
 
 
 def _transfer(target: Target, spec: AttackSpec, context: AttackContext) -> AbstractContextManager[Procedure]:

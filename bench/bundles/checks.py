@@ -12,10 +12,9 @@ from bench.attacks.threats import AttackKind
 from bench.bundles.bundle import Bundle
 from bench.bundles.container import STAGES
 from bench.bundles.submit import facts_of
-from bench.cells import name_of
+from bench.cells import name_of, outcome_keys
 from bench.data.profiles import profile_of
 from bench.errors import BenchError
-from bench.executors.audits import outcome_keys
 from bench.executors.product import FILES, sound
 from bench.garbage import stages_of
 from bench.gates.table import cheap

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError
+from bench.files import replacing
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -61,15 +61,9 @@ def write(path: Path, parts: Parts, facts: Mapping[str, Any]) -> None:
     """
     files = {name: {"bytes": len(content), "sha256": sha256(content)} for name, content in sorted(parts.items())}
     manifest = json.dumps({"format": FORMAT, **facts, "files": files}, indent=1).encode()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as file:
-            for name, content in {MANIFEST: manifest, **dict(sorted(parts.items()))}.items():
-                file.writestr(zipfile.ZipInfo(name, _TIMESTAMP), content)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with replacing(path) as unfinished, zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as file:
+        for name, content in {MANIFEST: manifest, **dict(sorted(parts.items()))}.items():
+            file.writestr(zipfile.ZipInfo(name, _TIMESTAMP), content)
 
 
 def read(path: Path) -> tuple[Mapping[str, Any], Parts]:

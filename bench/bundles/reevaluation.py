@@ -9,18 +9,16 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from bench.attacks.balls import BALLS, Budget, ascend_in
-from bench.attacks.evaluate import AttackContext, right
+from bench.attacks.evaluate import AttackContext, pgd, pgd_start, right
 from bench.attacks.rounds import Target
 from bench.attacks.threats import AttackKind, AttackSpec
 from bench.bundles.bundle import Bundle
+from bench.cells import data_of, outcome_keys
 from bench.contract import LabelledImages
 from bench.data import loading
 from bench.data.views import pixels_of
 from bench.errors import BenchError
-from bench.executors.audits import data_of, outcome_keys
 from bench.executors.work import Site
 from bench.gates.subject import Outcome, Subject, listed
 from bench.gates.table import GATES, Need, verdicts
@@ -28,7 +26,7 @@ from bench.gates.verdicts import Result
 from bench.keys import changed
 from bench.plan import DataRef
 from bench.protocols.recipes import protocol_of
-from bench.provenance import context
+from bench.provenance import context, where
 from bench.randomness import Randomness
 
 SLICE = 512
@@ -161,28 +159,13 @@ def attacked(target: Target, spec: AttackSpec, randomness: Randomness, chosen: T
     for number, index in enumerate(torch.split(torch.arange(len(target.x), device=chosen.device), spec.batch)):
         own = chosen[torch.isin(chosen, index)]
         if len(own):
-            start = _start(target, spec, randomness, index, number)[own - index[0]]
-            found.append(_stays(target, spec, own, start))
+            y = target.y[own]
+            stays = right(target.classifier, target.x[own], y, spec)
+            if spec.kind is AttackKind.PGD and target.eps:
+                start = pgd_start(target, spec, randomness, index, number)[own - index[0]]
+                stays &= right(target.classifier, pgd(target, target.classifier, spec, own, start), y, spec)
+            found.append(stays)
     return torch.cat(found)
-
-
-def _start(target: Target, spec: AttackSpec, randomness: Randomness, index: Tensor, number: int) -> Tensor:
-    x = target.x[index]
-    if spec.kind is AttackKind.CLEAN or not spec.random_start:
-        return x
-    draw = randomness.generator(spec.name, step=number, device=x.device)
-    start = BALLS[target.norm].start(x, target.eps, draw)
-    return start.clamp(0, 1) if spec.clip_start else start
-
-
-def _stays(target: Target, spec: AttackSpec, own: Tensor, start: Tensor) -> Tensor:
-    x, y = target.x[own], target.y[own]
-    clean = right(target.classifier, x, y, spec)
-    if spec.kind is AttackKind.CLEAN or not target.eps:
-        return clean
-    objective = lambda image: functional.cross_entropy(target.classifier(image), y, reduction="sum")  # noqa: E731
-    budget = Budget(target.eps, spec.steps, spec.step(target.eps))
-    return clean & right(target.classifier, ascend_in(BALLS[target.norm], objective, x, start, budget), y, spec)
 
 
 def _images(bundle: Bundle, place: Place) -> LabelledImages:
@@ -222,9 +205,8 @@ def _held(spec: AttackSpec, before: Tensor, now: Tensor, contexts: _Contexts, *,
     exact = whole and contexts.deterministic and not contexts.moved
     share = CLEAN_SHARE if spec.kind is AttackKind.CLEAN else PGD_SHARE
     allowed = 0 if exact else max(BY_CHANCE, int(share * count))
-    where = f"in another context ({'; '.join(contexts.moved)})" if contexts.moved else "in the same context"
     told = f"{100 * float(now.float().mean()):.2f} % of {count} images now, {100 * float(before.float().mean()):.2f} % "
-    told += f"in the bundle; {int(differing.sum())} differ, {allowed} may, {where}"
+    told += f"in the bundle; {int(differing.sum())} differ, {allowed} may, {where(contexts.moved)}"
     if differing.any():
         told += f" ({listed(differing)} of the slice)"
     return Rescored(spec.name, count, int(differing.sum()), allowed, told)

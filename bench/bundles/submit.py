@@ -12,7 +12,7 @@ from typing import Any
 from bench import __version__
 from bench.bundles import container
 from bench.bundles.container import CONFIG, ENVIRONMENT, GATES, NETWORK, PROTOCOL, ROW, STAGES, sha256
-from bench.cells import name_of
+from bench.cells import check_ended_well, check_kept, method_of_row, name_of
 from bench.errors import BenchError
 from bench.executors.product import FILES, sound
 from bench.executors.work import load_encoder
@@ -22,9 +22,8 @@ from bench.models.portable import architecture_of
 from bench.plan import StageKind
 from bench.protocols.recipes import protocol_of
 from bench.provenance import Context, commit
-from bench.schema import SCHEMA_VERSION, Status, arrow_schema
+from bench.schema import SCHEMA_VERSION, arrow_schema
 from bench.store import STAGE, Store, listed, parquet
-from bench.surrogates import method_of_row
 
 PACKAGES = ("torch", "torchvision", "numpy", "pyautoattack", "foolbox", "safetensors", "pyarrow", "scikit-learn")
 """Whose versions are told of where a bundle was packed."""
@@ -63,10 +62,8 @@ def submit(store: Store, row: Row, path: Path, *, weights: bool = True) -> None:
 
 def _check(store: Store, row: Row) -> None:
     name = name_of(row)
-    if row["status"] != Status.OK:
-        raise BenchError(f"cell '{name}' failed ({row['error']}), so there is nothing to submit: run it again first.")
-    if gone := [key for key in stages_of(row) if not store.has(key)]:
-        raise BenchError(f"cell '{name}' lost its stage {gone[0]} (`bench rm` or `bench gc`): run it again first.")
+    check_ended_well(row, "submit")
+    check_kept(store, row, stages_of(row))
     if spoilt := [key for key in stages_of(row) if not sound(store, key, StageKind(store.record(key)["kind"]))]:
         raise BenchError(
             f"cell '{name}' has a damaged stage: remove '{store.stage(spoilt[0])}' and run the cell again first."

@@ -11,8 +11,8 @@ from bench.bundles import container
 from bench.bundles.bundle import Bundle, unpacked
 from bench.bundles.checks import CHECKS, MALFORMED, complaints, gates
 from bench.bundles.reevaluation import Place, gates_again, repeatable, rescored
+from bench.cells import outcome_keys
 from bench.errors import StageError
-from bench.executors.audits import outcome_keys
 from bench.gates.verdicts import Verdict as GateVerdict
 from bench.protocols.recipes import protocol_of
 from bench.schema import check_schema_version

@@ -80,14 +80,13 @@ def _of_cell(place: _Place, cell: str, gates: str | None) -> tuple[str, list[Res
     """The cell's name, and the verdicts of the gates that are asked for."""
     from rich.console import Console
 
-    from bench.cells import find_cell, name_of
+    from bench.cells import find_row, name_of
     from bench.executors.audits import auditing
     from bench.gates.table import chosen
     from bench.store import Store
 
     names, store = chosen(gates), Store.existing(place.out)
-    rows = store.latest_rows()
-    row = rows[find_cell(rows, cell)]
+    row = find_row(store, cell)
     with (
         Console(stderr=True).status("auditing") as status,
         auditing(store, row, place.data_dir, place.device, _shown(status)) as auditor,

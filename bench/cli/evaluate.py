@@ -66,7 +66,7 @@ def evaluate(
 
     with _method(encoder, _settings(layout, options), Path(flags.get("out", "runs"))) as method:
         sweep = Sweep.of(**{"seeds": SEEDS, "schedule": SCHEDULE, **flags, "methods": method})
-        return run(sweep, table=table)
+        return run((sweep,), table=table)
 
 
 def _settings(layout: str | None, options: str | None) -> dict[str, Any]:
@@ -109,13 +109,12 @@ def _exported(cell: str, out: Path) -> Iterator[Path]:
     """A finished cell's encoder as a file, while the block goes on."""
     from tempfile import TemporaryDirectory
 
-    from bench.cells import find_cell
+    from bench.cells import find_row
     from bench.exports.cells import as_encoder_file, load_cell
     from bench.store import Store
 
     store = Store.existing(out)
-    rows = store.latest_rows()
-    trained = load_cell(store, rows[find_cell(rows, cell)])
+    trained = load_cell(store, find_row(store, cell))
     with TemporaryDirectory(prefix="bench-") as folder:
         file = Path(folder) / "encoder.safetensors"
         file.write_bytes(as_encoder_file(trained))

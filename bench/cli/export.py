@@ -40,14 +40,13 @@ def export(
     store: Annotated[Path, typer.Option(metavar="DIR", help="The store to look at.")] = Path("runs"),
 ) -> None:
     """Write a finished cell's encoder and head to files: safetensors, or a model for RobustBench."""
-    from bench.cells import find_cell
+    from bench.cells import find_row
     from bench.exports.cells import load_cell
     from bench.store import Store
 
     targets = _targets(out, to)
     source = Store.existing(store)
-    rows = source.latest_rows()
-    trained = load_cell(source, rows[find_cell(rows, cell)])
+    trained = load_cell(source, find_row(source, cell))
     contents = _contents(trained, to)
     for suffix, path in targets.items():
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -71,9 +71,7 @@ def _seconds(text: str) -> float:
 
 
 def _table(freed: Freed) -> Table:
-    table = borderless("", "number", "disk")
-    for column in table.columns[1:]:
-        column.justify = "right"
+    table = borderless("", "number", "disk", numbers=slice(1, None))
     for kind, usage in freed.by_kind.items():
         table.add_row(str(kind), str(freed.counts[kind]), disk_space(usage))
     return table
@@ -81,9 +79,7 @@ def _table(freed: Freed) -> Table:
 
 def disk_use(store: Store) -> Table:
     """What each part of a store takes up."""
-    table = borderless("in the store", "files", "disk")
-    for column in table.columns[1:]:
-        column.justify = "right"
+    table = borderless("in the store", "files", "disk", numbers=slice(1, None))
     for name, usage in store.usage().items():
         if usage.files:
             table.add_row(str(name), str(usage.files), disk_space(usage))

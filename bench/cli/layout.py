@@ -16,11 +16,22 @@ def disk_space(usage: Usage) -> str:
     return f"{kilobytes:.1f} kB" if kilobytes < 1000 else f"{kilobytes / 1000:.1f} MB"
 
 
-def borderless(*columns: str) -> Table:
-    """A table without lines whose long cells are folded, never cut; without column names it has no header."""
+LEFT = slice(0)
+"""None of the columns."""
+
+
+def borderless(*columns: str, numbers: slice = LEFT) -> Table:
+    """A table without lines whose long cells are folded, never cut; without column names it has no header.
+
+    Args:
+        columns: their names.
+        numbers: which of them are aligned to the right.
+    """
     from rich.table import Table
 
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0), show_header=any(columns))
     for column in columns:
         table.add_column(column, overflow="fold")
+    for aligned in table.columns[numbers]:
+        aligned.justify = "right"
     return table

@@ -115,9 +115,7 @@ def _costs(name: str | None) -> Iterator[RenderableType]:
     from bench.registry import Registry
 
     registry = Registry.discover()
-    table = borderless("method", "data set", "schedule", *COUNTS)
-    for column in table.columns[3:]:
-        column.justify = "right"
+    table = borderless("method", "data set", "schedule", *COUNTS, numbers=slice(3, None))
     for entry in registry.entries if name is None else (registry.find(name),):
         if entry.problem is None or name is not None:
             for cost in costs(entry.load()):

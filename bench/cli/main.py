@@ -29,7 +29,7 @@ from bench.cli.merge import EXAMPLES as MERGE_EXAMPLES
 from bench.cli.merge import merge
 from bench.cli.new import EXAMPLES as NEW_EXAMPLES
 from bench.cli.new import new
-from bench.cli.options import takes_sweep
+from bench.cli.options import takes_sweeps
 from bench.cli.perf import perf
 from bench.cli.plan import plan
 from bench.cli.rm import EXAMPLES as RM_EXAMPLES
@@ -138,9 +138,9 @@ def add_declared(group: str = COMMANDS) -> None:
         add(point.name, function)
 
 
-add("run", takes_sweep(run))
-add("plan", takes_sweep(plan))
-add("why", takes_sweep(why))
+add("run", takes_sweeps(run))
+add("plan", takes_sweeps(plan))
+add("why", takes_sweeps(why))
 add("evaluate", evaluate, EVALUATE_EXAMPLES)
 add("export", export, EXPORT_EXAMPLES)
 add("audit", audit, AUDIT_EXAMPLES)

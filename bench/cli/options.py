@@ -65,14 +65,20 @@ SWEEP_FLAGS = {
 
 SweepFile = Annotated[
     Path | None,
-    typer.Argument(metavar="SWEEP.toml", help="A TOML file whose keys are the long options; flags override it."),
+    typer.Argument(
+        metavar="SWEEP.toml",
+        help="A TOML file whose keys are the long options, a [[sweep]] for each of several; flags override it.",
+    ),
 ]
 
 
-def takes_sweep(command: Callable[..., int]) -> Callable[..., None]:
-    """A typer command from `command(sweep, **its own options) -> exit code`: the flags of a sweep, then its own."""
+def takes_sweeps(command: Callable[..., int]) -> Callable[..., None]:
+    """A typer command from `command(sweeps, **its own options) -> exit code`: the flags of a sweep, then its own.
+
+    `sweeps` are those of the file, or the one that the flags alone say.
+    """
     file = inspect.Parameter("file", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=SweepFile)
-    return _taking(command, [file, *map(_parameter, SWEEP_FLAGS)], lambda given: _sweep(given.pop("file"), given))
+    return _taking(command, [file, *map(_parameter, SWEEP_FLAGS)], lambda given: _sweeps(given.pop("file"), given))
 
 
 def takes_flags(*names: str) -> Callable[[Callable[..., int]], Callable[..., None]]:
@@ -111,10 +117,10 @@ def _parameter(name: str) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
-def _sweep(file: Path | None, flags: dict[str, Any]) -> Sweep:
+def _sweeps(file: Path | None, flags: dict[str, Any]) -> tuple[Sweep, ...]:
     from bench.sweep import Sweep
 
-    return Sweep.from_toml(file, **_given(flags)) if file else Sweep.of(**_given(flags))
+    return Sweep.all_from_toml(file, **_given(flags)) if file else (Sweep.of(**_given(flags)),)
 
 
 def _given(flags: Mapping[str, Any]) -> dict[str, Any]:

@@ -109,9 +109,7 @@ def _precisions(text: str | None) -> list[dict[str, str]]:
 
 def _table(rows: list[Measured]) -> Table:
     """A column per row: quantities one under the other leave room for several methods on a narrow terminal."""
-    table = borderless("", *(row.method for row in rows))
-    for column in table.columns[1:]:
-        column.justify = "right"
+    table = borderless("", *(row.method for row in rows), numbers=slice(1, None))
     for quantity, shown in QUANTITIES.items():
         table.add_row(quantity, *map(shown, rows))
     return table
@@ -152,13 +150,11 @@ def _part(row: Measured, name: str) -> str:
 def _operations(row: Measured, found: Profile) -> Table:
     """What bounds a step: the slowest first."""
     mode = "deterministic" if row.conditions.deterministic else "not deterministic"
-    table = borderless("operation", "calls", "ms", "%", "MB", "GB/s")
+    table = borderless("operation", "calls", "ms", "%", "MB", "GB/s", numbers=slice(1, None))
     table.title = (
         f"{row.method}, batch {row.batch_size}, {row.conditions.precision}, {mode}: "
         f"{found.launches:.0f} launches,  {found.milliseconds:.2f} ms per step"
     )
-    for column in table.columns[1:]:
-        column.justify = "right"
     for one in found.operations:
         speed = None if one.megabytes is None else one.megabytes / one.milliseconds
         table.add_row(

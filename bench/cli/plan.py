@@ -18,18 +18,19 @@ if TYPE_CHECKING:
     from bench.sweep import Sweep
 
 
-def plan(sweep: Sweep) -> int:
-    """Show the cells of a sweep, which stages are there or missing, and the time and disk they may take."""
+def plan(sweeps: tuple[Sweep, ...]) -> int:
+    """Show the cells of a sweep, or of several, which stages are there, and the time and disk the others may take."""
     from rich.console import Console
 
     from bench.cli.estimates import estimate
+    from bench.plan import Plan
     from bench.planning import plan_of
     from bench.store import Store
 
-    console = Console()
+    console, sweep = Console(), sweeps[0]
     store = Store.existing(sweep.out)
     with console.status("planning: reading data and methods"):
-        made = plan_of(sweep)
+        made = Plan.joined(map(plan_of, sweeps))
     cuda = bool(sweep.gpus) or _means_cuda(sweep.device)
     workers = sweep.at_once("cuda" if cuda else "cpu")
     console.print(_cells(made, store))

@@ -10,7 +10,9 @@ import typer
 from bench.cli.failures import ExitCode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
+
+    from rich.console import Console
 
     from bench.executors import Summary
     from bench.plan import Plan
@@ -21,19 +23,19 @@ TABLE = "table"
 
 
 def run(
-    sweep: Sweep,
+    sweeps: tuple[Sweep, ...],
     *,
     table: Annotated[bool, typer.Option("--table/--no-table", help="Print the table at the end.")] = True,
 ) -> int:
     """Pre-train, fit heads, attack, and print the table; what is finished already is taken from the store."""
-    plan, summary = carry_out(sweep)
+    plan, summary = carry_out(*sweeps)
     if table:
-        print_table(plan, sweep)
+        print_table(plan, sweeps)
     return ExitCode.OK if summary.ok else ExitCode.FAILED
 
 
-def carry_out(sweep: Sweep, *others: Sweep) -> tuple[Plan, Summary]:
-    """Plan a sweep, carry out what its store does not hold, and show how that goes.
+def carry_out(sweep: Sweep, *others: Sweep, console: Console | None = None) -> tuple[Plan, Summary]:
+    """Plan a sweep, carry out what its store does not hold, and show how that goes, by default on stdout.
 
     Cells of `others` join it; where and with how many workers, the first one says for all.
     """
@@ -45,7 +47,7 @@ def carry_out(sweep: Sweep, *others: Sweep) -> tuple[Plan, Summary]:
     from bench.planning import plan_of
     from bench.store import Store
 
-    console = Console()
+    console = console or Console()
     store = Store.open(sweep.out)
     with warmed_up(sweep) as server:
         with console.status("planning: reading data and methods"):
@@ -56,7 +58,7 @@ def carry_out(sweep: Sweep, *others: Sweep) -> tuple[Plan, Summary]:
     return plan, summary
 
 
-def print_table(plan: Plan, sweep: Sweep) -> None:
+def print_table(plan: Plan, sweeps: Sequence[Sweep]) -> None:
     """Print the plan's rows through the command that is declared as `table`; without one, nothing."""
     for point in importlib.metadata.entry_points(group="bench.commands", name=TABLE):
         command: Callable[..., None] = point.load()
@@ -64,8 +66,8 @@ def print_table(plan: Plan, sweep: Sweep) -> None:
             methods=_listed(cell.label for cell in plan.cells),
             datasets=_listed(cell.data.source for cell in plan.cells),
             protocols=_listed(cell.protocol for cell in plan.cells),
-            schedule=str(sweep.schedule),
-            out=sweep.out,
+            schedule=_listed(str(sweep.schedule) for sweep in sweeps),
+            out=sweeps[0].out,
         )
 
 

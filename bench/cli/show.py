@@ -47,16 +47,14 @@ def show(
     """Show a finished cell: settings, stages with keys, time and memory, training history, attacks, files, remarks."""
     from rich.console import Console
 
-    from bench.cells import find_cell, name_of
+    from bench.cells import find_row, name_of
     from bench.garbage import graph_of, needed, stages_of
     from bench.store import Store
 
     store, console = Store.existing(out), Console()
-    rows = store.latest_rows()
-    key = find_cell(rows, cell)
-    row = rows[key]
+    row = find_row(store, cell)
     others = needed([row], (), graph_of(store)) - set(stages_of(row))
-    console.print(f"[bold]{_plain(name_of(row))}[/]  cell {key}\n", highlight=False)
+    console.print(f"[bold]{_plain(name_of(row))}[/]  cell {row['cell']}\n", highlight=False)
     console.print(_pairs({name: row[name] for name in IDENTITY if row.get(name) is not None}), highlight=False)
     _section(console, "Settings", _pairs(json.loads(row["config"])))
     contexts: list[str] = []
@@ -138,14 +136,13 @@ def _history(store: Store, key: str) -> Iterator[RenderableType]:
     """Each number of a pre-training over its epochs: first, last, and a line between."""
     from bench.errors import BenchError
     from bench.history import series
+    from bench.store import HISTORY
 
     try:
-        curves = series(json.loads(store.read(key, "history.json")))
+        curves = series(json.loads(store.read(key, HISTORY)))
     except (BenchError, ValueError):
         return
-    table = borderless("history", "epochs", "first", "last", "")
-    for column in table.columns[1:4]:
-        column.justify = "right"
+    table = borderless("history", "epochs", "first", "last", "", numbers=slice(1, 4))
     for name, values in curves.items():
         table.add_row(_plain(name), str(len(values)), f"{values[0]:.4g}", f"{values[-1]:.4g}", sparkline(values))
     if curves:
@@ -169,9 +166,7 @@ def sparkline(values: Sequence[float], width: int = WIDTH) -> str:
 
 
 def _attacks(row: Row, store: Store) -> RenderableType:
-    table = borderless("attack", "metric", "right", "of", "accuracy")
-    for column in table.columns[2:]:
-        column.justify = "right"
+    table = borderless("attack", "metric", "right", "of", "accuracy", numbers=slice(2, None))
     for name, key in json.loads(row["outcomes"]).items():
         if store.has(key):
             result = store.record(key)["result"]

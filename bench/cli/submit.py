@@ -31,7 +31,7 @@ def submit(
 ) -> None:
     """Pack a finished cell with all that it takes to check its numbers."""
     from bench.bundles.submit import submit as pack
-    from bench.cells import find_cell
+    from bench.cells import find_row
     from bench.errors import BenchError
     from bench.store import Store, usage_of
 
@@ -40,8 +40,7 @@ def submit(
     if out.exists():
         raise BenchError(f"'{out}' is there already and is not overwritten: remove it, or give another --out.")
     source = Store.existing(store)
-    rows = source.latest_rows()
-    row = rows[find_cell(rows, cell)]
+    row = find_row(source, cell)
     pack(source, row, out, weights=not without_weights)
     print(_told(out, usage_of(out), row["gate_verdict"]))
 

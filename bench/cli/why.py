@@ -13,20 +13,21 @@ if TYPE_CHECKING:
 
 
 def why(
-    sweep: Sweep,
+    sweeps: tuple[Sweep, ...],
     *,
     stage: Annotated[str, typer.Option(metavar="TEXT", help="Only stages whose label holds TEXT.")] = "",
 ) -> int:
-    """Say which stages of a sweep would be computed, and why the store's results do not serve."""
+    """Say which stages of a sweep, or of several, would be computed, and why the store's results do not serve."""
     from rich.console import Console
 
     from bench.explain import why as reasons
+    from bench.plan import Plan
     from bench.planning import plan_of
     from bench.store import Store
 
     console = Console()
     with console.status("planning: reading data and methods"):
-        plan = plan_of(sweep)
-    for reason in reasons(plan, Store.existing(sweep.out), stage):
+        plan = Plan.joined(map(plan_of, sweeps))
+    for reason in reasons(plan, Store.existing(sweeps[0].out), stage):
         console.print(str(reason), markup=False, highlight=False, soft_wrap=True)
     return ExitCode.OK

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import __version__
-from bench.cells import name_of
-from bench.data.limits import Limit
+from bench.cells import check_ended_well, check_kept, data_of, method_of_row, name_of, outcome_keys
 from bench.data.loading import data_facts
 from bench.errors import BenchError, Interrupted, StoreError
 from bench.executors.attempt import attempt
@@ -24,13 +22,12 @@ from bench.executors.stop import Stop
 from bench.executors.work import SURROGATE, Job, Site
 from bench.gates.table import GATES, Need
 from bench.gates.verdicts import Result
-from bench.plan import DataRef, MethodRef, Stage, StageKind, Task
+from bench.plan import MethodRef, Stage, StageKind, Task
 from bench.planning import audit_recipe, outcomes_of, plan_of, stage_source
 from bench.protocols.recipes import protocol_of
 from bench.provenance import commit
 from bench.schema import Row, Status
 from bench.store import Store
-from bench.surrogates import method_of_row
 from bench.sweep import Sweep
 
 SURROGATES = ("pgd-at", "simclr")
@@ -170,34 +167,19 @@ def _upstream(surrogates: Mapping[str, Surrogate]) -> dict[str, str]:
     }
 
 
-def data_of(row: Columns) -> DataRef:
-    """The images that a row was scored on."""
-    return DataRef(row["dataset"], Limit(row["limit_train"], row["limit_test"]).text or None)
-
-
-def outcome_keys(row: Columns) -> dict[str, str]:
-    """Attack to the key of its stage."""
-    keys: dict[str, str] = json.loads(row["outcomes"])
-    return keys
-
-
 def _check(store: Store, row: Columns, data_dir: Path) -> None:
     """Whether there is something to audit.
 
     Raises:
         BenchError: if the cell failed, a stage of it was removed, or its data have changed.
     """
-    name = name_of(row)
-    if row["status"] != Status.OK:
-        raise BenchError(f"cell '{name}' failed ({row['error']}), so there is nothing to audit: run it again first.")
-    keys = (row["pretrain_key"], row["head_key"], *outcome_keys(row).values())
-    if gone := [key for key in keys if not store.has(key)]:
-        raise BenchError(f"cell '{name}' lost its stage {gone[0]} (`bench rm` or `bench gc`): run it again first.")
+    check_ended_well(row, "audit")
+    check_kept(store, row, (row["pretrain_key"], row["head_key"], *outcome_keys(row).values()))
     facts = data_facts(data_of(row), data_dir, download=False)
     if facts.fingerprint != row["data_fingerprint"]:
         raise BenchError(
-            f"cell '{name}' was scored on images with fingerprint {row['data_fingerprint']}, and '{row['dataset']}' "
-            f"now has {facts.fingerprint}: give the folder that holds those images with --data-dir."
+            f"cell '{name_of(row)}' was scored on images with fingerprint {row['data_fingerprint']}, and "
+            f"'{row['dataset']}' now has {facts.fingerprint}: give the folder that holds those images with --data-dir."
         )
 
 

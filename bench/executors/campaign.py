@@ -13,13 +13,13 @@ from torch import Tensor
 
 from bench.attacks.classifier import Classifier
 from bench.attacks.evaluate import AttackContext
+from bench.cells import data_of, method_of_row
 from bench.contract import Encoder, Report
 from bench.data import loading
 from bench.data.sources import DataSet
 from bench.errors import BenchError
-from bench.executors.audits import data_of
 from bench.executors.work import load_encoder, load_head
-from bench.gates.subject import Subject
+from bench.gates.subject import ERRORS, Subject, percent, standard_error
 from bench.gates.table import cheap, verdicts
 from bench.gates.verdicts import NotRun, Reading, Result, Threshold, Unit, Verdict, attempted
 from bench.plan import StageKind
@@ -30,7 +30,6 @@ from bench.registry import Registry
 from bench.schema import Status
 from bench.stages.head import head
 from bench.store import Store
-from bench.surrogates import method_of_row
 
 UNDEFENDED = ("simclr", "moco", "standard")
 """Methods that attack nothing while they train."""
@@ -193,11 +192,13 @@ def shuffled_labels(campaign: Campaign) -> Reading:
     classifier = classifier_of(encoder, fitted).to(campaign.device)
     context = AttackContext(Randomness(0, "attack"), data.test.pixels.device, campaign.report)
     subject = Subject(classifier, data.test, row["eps"], context)
-    accuracy = 100 * float(subject.right(subject.x).float().mean())
+    accuracy = percent(subject.right(subject.x))
     # A head that learnt nothing may still say the largest class every time.
     chance = 100 * float(data.test.labels.bincount().max()) / len(data.test)
-    error = 100 * (chance / 100 * (1 - chance / 100) / len(data.test)) ** 0.5
-    return Reading(accuracy - chance, 3 * error, f"{row['label']}: accuracy {accuracy:.1f} %, chance {chance:.1f} %")
+    error = 100 * standard_error((chance / 100, len(data.test)))
+    return Reading(
+        accuracy - chance, ERRORS * error, f"{row['label']}: accuracy {accuracy:.1f} %, chance {chance:.1f} %"
+    )
 
 
 def sealed_test_images(campaign: Campaign) -> Reading:

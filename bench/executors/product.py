@@ -24,8 +24,6 @@ FILES: Mapping[StageKind, str] = {
     StageKind.AUDIT: "numbers.safetensors",
 }
 """The file of each kind of stage."""
-HISTORY = "history.json"
-"""What a method recorded while it trained; beside its encoder."""
 
 Tensors: TypeAlias = Mapping[str, Tensor]
 

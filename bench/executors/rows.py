@@ -45,8 +45,13 @@ class Ledger:
             del self.open[cell.key]
             known = self.known.get(cell.key, {})
             row = row_of(cell, self.plan, self.store, [self.ended[key] for key in cell.stages], known)
-            if _lasting(row.as_dict()) != _lasting(known):
+            if not same_result(row.as_dict(), known):
                 self.store.add_row(row)
+
+
+def same_result(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two rows say the same but for when, and by which version, they were written."""
+    return _lasting(one) == _lasting(other)
 
 
 def _lasting(row: Mapping[str, Any]) -> Columns:

@@ -25,7 +25,7 @@ from bench.errors import StageError
 from bench.execution import Execution, Precision
 from bench.executors.checkpoints import Keeper
 from bench.executors.events import StageState
-from bench.executors.product import HISTORY, Product, bits_of, sound, stored
+from bench.executors.product import Product, bits_of, sound, stored
 from bench.executors.reporter import Reporter
 from bench.executors.stop import Stop
 from bench.executors.tensorboard import event_log, log_folder
@@ -37,13 +37,13 @@ from bench.planning import OUTCOME, recipe_for, source_of
 from bench.protocols.fitting import FittedHead, training_images
 from bench.protocols.heads import classifier_of
 from bench.protocols.recipes import protocol_of
-from bench.provenance import context
+from bench.provenance import context, where
 from bench.registry import Registry
 from bench.stages.attack import attack
 from bench.stages.audit import Scored, audit, numbers
 from bench.stages.head import head
 from bench.stages.pretrain import pretrain
-from bench.store import CORRECT, Store
+from bench.store import CORRECT, HISTORY, Store
 
 ENCODER_PREFIX = "encoder."
 """Marks the tensors of a head's product that replace those of its encoder."""
@@ -188,11 +188,10 @@ def compare(stage: Stage, store: Store, record: Mapping[str, Any]) -> None:
     if before["bits"] == record["bits"]:
         return
     contexts = list(changed(before["context"], record["context"]))
-    where = f"in another context ({'; '.join(contexts)})" if contexts else "in the same context"
     results = "; ".join(changed(before["result"], record["result"])) or "no change of its result"
     text = (
-        f"{stage.label} ({stage.kind}) was computed again {where} and has other bits: SHA-256 {before['bits'][:16]} "
-        f"in the store, {record['bits'][:16]} now; {results}."
+        f"{stage.label} ({stage.kind}) was computed again {where(contexts)} and has other bits: SHA-256 "
+        f"{before['bits'][:16]} in the store, {record['bits'][:16]} now; {results}."
     )
     store.add_finding(stage.key, text)
     if not contexts and record["context"]["deterministic"]:

@@ -9,14 +9,13 @@ from typing import Any
 from torch import Tensor
 
 from bench import __version__
+from bench.cells import check_ended_well, check_kept, method_of_row, name_of
 from bench.errors import BenchError
 from bench.executors.work import load_encoder, load_head
 from bench.models.encoder import ResNetEncoder
 from bench.models.portable import HEAD, architecture_of, pack
 from bench.protocols.heads import FittedHead, judged_encoder
-from bench.schema import Status
 from bench.store import Store
-from bench.surrogates import method_of_row
 
 SCORED = "scored."
 """Prefix of the encoder's buffers that moved while the head was fitted; the scored classifier has these."""
@@ -52,16 +51,13 @@ def load_cell(store: Store, row: Row) -> Trained:
     Raises:
         BenchError: if the cell failed, its stages were removed, its method is gone, or its network cannot be exported.
     """
-    name = row["label"]
-    if row["status"] != Status.OK:
-        raise BenchError(f"cell '{name}' failed ({row['error']}), so there is nothing to export: run it again first.")
-    if gone := [key for key in (row["pretrain_key"], row["head_key"]) if not store.has(key)]:
-        raise BenchError(f"cell '{name}' lost its stage {gone[0]} (`bench rm` or `bench gc`): run it again first.")
+    check_ended_well(row, "export")
+    check_kept(store, row, (row["pretrain_key"], row["head_key"]))
     encoder = load_encoder(store, row["pretrain_key"], method_of_row(row), "cpu")
     if not isinstance(encoder, ResNetEncoder):
         raise BenchError(
-            f"cell '{name}' has an encoder of its own kind ({type(encoder).__name__}), and only residual networks of "
-            f"this package can be exported: take its weights from {store.stage(row['pretrain_key'])}."
+            f"cell '{name_of(row)}' has an encoder of its own kind ({type(encoder).__name__}), and only residual "
+            f"networks of this package can be exported: take its weights from {store.stage(row['pretrain_key'])}."
         )
     architecture_of(encoder)
     return _as_judged(Trained(row, encoder, load_head(store, row["head_key"])))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from bench.attacks.catalogue import ATTACKS
 from bench.attacks.classifier import Classifier
-from bench.attacks.pgd import LinfPGD, ascend, gradient
+from bench.attacks.pgd import LinfPGD, ascend
 from bench.attacks.threats import PGD20, Part
 from bench.gates.subject import (
     Subject,
@@ -125,22 +124,21 @@ def vanishing(subject: Subject) -> Reading:
     for G6, which warns. DLR counts where the start is classified correctly; where the label comes third, that loss is
     flat by definition.
     """
-    found = []
-    exact = replace(subject, classifier=copy.deepcopy(subject.classifier).double())
+    found, classifier = [], subject.classifier
     for number, index in enumerate(subject.batches()):
         start, y = subject.start(index, number), subject.y[index]
-        flat = _lacks(input_gradient(subject, cross_entropy, start, y))
+        flat = _lacks(input_gradient(classifier, cross_entropy, start, y))
         if flat.any():
-            flat[flat.clone()] = _flat_in_float64(exact, start[flat].double(), y[flat])
-        if subject.classifier.classes >= CLASSES_OF_DLR:
+            flat[flat.clone()] = _flat_in_float64(subject.exact, start[flat].double(), y[flat])
+        if classifier.classes >= CLASSES_OF_DLR:
             right = subject.logits(start).argmax(1) == y
-            flat |= right & _lacks(input_gradient(subject, dlr, start, y))
+            flat |= right & _lacks(input_gradient(classifier, dlr, start, y))
         found.append(flat)
     flat = torch.cat(found)
     return share(flat, listed(flat))
 
 
-def _flat_in_float64(exact: Subject, x: Tensor, y: Tensor) -> Tensor:
+def _flat_in_float64(exact: Classifier, x: Tensor, y: Tensor) -> Tensor:
     """Bool [B]: whether cross-entropy has no gradient in float64 either; a network that refuses it stays accused."""
     try:
         return _lacks(input_gradient(exact, cross_entropy, x, y))
@@ -157,26 +155,16 @@ def _lacks(gradients: Tensor) -> Tensor:
 def finite_differences(subject: Subject) -> Reading:
     """G4-fd: per cent of 20 images whose gradient is not the slope of the loss along a random direction, in float64."""
     index = subject.sample(POINTS)
-    double = copy.deepcopy(subject.classifier).double()
     x, y = subject.x[index].double(), subject.y[index]
     draw = subject.context.randomness.generator("audit-direction")
     direction = (torch.randint(0, 2, x.shape, generator=draw) * 2 - 1).to(x)
-    told = (_slope(double, x, y) * direction).flatten(1).sum(1)
+    told = (input_gradient(subject.exact, cross_entropy, x, y) * direction).flatten(1).sum(1)
     with torch.no_grad():
-        ahead, behind = (losses(double(x + side * STEP * direction), y) for side in (1, -1))
+        ahead, behind = (losses(subject.exact(x + side * STEP * direction), y) for side in (1, -1))
     seen = (ahead - behind) / (2 * STEP)
     scale = torch.maximum(told.abs(), seen.abs())
     apart = (told - seen).abs() > AGREEMENT * scale + 1e-6
     return Reading(share(apart).number, detail=listed(apart))
-
-
-def _slope(classifier: torch.nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    try:
-        return gradient(lambda image: losses(classifier(image), y).sum(), x)
-    except RuntimeError as error:
-        if "does not require grad" not in str(error):
-            raise
-        return torch.zeros_like(x)
 
 
 def probabilities(subject: Subject) -> Reading:

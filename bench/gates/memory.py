@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import torch
@@ -10,13 +9,11 @@ from torch import Tensor
 
 from bench.attacks.threats import PGD20
 from bench.contract import LabelledImages
-from bench.gates.subject import IMAGES, Subject, percent
+from bench.gates.subject import ERRORS, IMAGES, Subject, percent, standard_error
 from bench.gates.verdicts import NotRun, Reading
 
 SAMPLE = 1000
 """Training images that are attacked."""
-ERRORS = 3
-"""Standard errors of the difference that chance explains: two sets of images, so nothing is paired."""
 
 
 def remembered(subject: Subject) -> Reading:
@@ -43,8 +40,7 @@ def _take(images: LabelledImages, index: Tensor) -> LabelledImages:
 
 
 def _excess(test: Tensor, train: Tensor, what: str) -> Reading:
-    shares = [(float(flags.float().mean()), len(flags)) for flags in (test, train)]
-    error = math.sqrt(sum(share * (1 - share) / count for share, count in shares))
+    error = standard_error(*((float(flags.float().mean()), len(flags)) for flags in (test, train)))
     noise = max(ERRORS * error, IMAGES / len(test))
     told = f"{percent(test):.1f} % of test images and {percent(train):.1f} % of training images stand {what}"
     return Reading(percent(test) - percent(train), 100 * noise, told)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from enum import IntEnum
@@ -14,7 +13,18 @@ from torch import Tensor
 from bench.attacks.catalogue import ATTACKS
 from bench.attacks.pgd import LinfPGD, ascend
 from bench.attacks.threats import PGD20, AttackKind
-from bench.gates.subject import Outcome, Subject, cross_entropy, difference, listed, log_odds, percent, share
+from bench.gates.subject import (
+    ERRORS,
+    Outcome,
+    Subject,
+    cross_entropy,
+    difference,
+    listed,
+    log_odds,
+    percent,
+    share,
+    standard_error,
+)
 from bench.gates.verdicts import NotRun, Reading
 
 PGD100, PGD200 = (replace(PGD20, name=f"pgd{steps}", steps=steps) for steps in (100, 200))
@@ -123,9 +133,9 @@ def _largest_rise(stands: Sequence[Tensor], names: Sequence[str]) -> Reading:
 def greyed(subject: Subject) -> Reading:
     """O5: by how many points accuracy exceeds chance at radius 128/255, where every image can be turned grey."""
     chance = 100 / subject.classifier.classes
-    error = 100 * math.sqrt(chance / 100 * (1 - chance / 100) / len(subject.y))
+    error = 100 * standard_error((chance / 100, len(subject.y)))
     accuracy = percent(subject.under(PGD100, "O5 at 128/255", 128 / 255))
-    return Reading(accuracy - chance, 3 * error, f"accuracy {accuracy:.1f} %, chance {chance:.1f} %")
+    return Reading(accuracy - chance, ERRORS * error, f"accuracy {accuracy:.1f} %, chance {chance:.1f} %")
 
 
 def unbounded(subject: Subject) -> Reading:

@@ -97,7 +97,7 @@ def unchanged(subject: Subject) -> Reading:
     before, x = state_of(subject.classifier), subject.x[subject.sample(SEEN)]
     handed, generator = x.clone(), torch.get_rng_state()
     subject.logits(handed)
-    input_gradient(subject, cross_entropy, handed, subject.y[subject.sample(SEEN)])
+    input_gradient(subject.classifier, cross_entropy, handed, subject.y[subject.sample(SEEN)])
     changed = set(changes(subject.classifier, before))
     changed |= set() if torch.equal(x, handed) else {"the images"}
     changed |= set() if torch.equal(generator, torch.get_rng_state()) else {"the global generator"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,8 @@ BATCH = 500
 """Images that pass through at once."""
 IMAGES = 2
 """Images that may differ by chance alone, whatever the standard error says."""
+ERRORS = 3
+"""Standard errors that chance explains where images are not paired."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,11 @@ class Subject:
     def clean(self) -> Tensor:
         """The logits of the test images as they are, [N, C]."""
         return torch.cat([self.logits(self.x[index]) for index in self.batches()])
+
+    @cached_property
+    def exact(self) -> Classifier:
+        """A copy of the classifier in float64."""
+        return copy.deepcopy(self.classifier).double()
 
     @property
     def rounding(self) -> float:
@@ -174,6 +182,11 @@ def percent(flags: Tensor) -> float:
     return 100 * int(flags.sum()) / len(flags)
 
 
+def standard_error(*samples: tuple[float, int]) -> float:
+    """Of a share of images, or of the difference of two such shares, 0 to 1: each a share and of how many images."""
+    return math.sqrt(sum(share * (1 - share) / count for share, count in samples))
+
+
 def listed(flags: Tensor, shown: int = 8) -> str:
     """The positions of flagged images, for people: `images 3, 17 and 5 more`."""
     positions = flags.nonzero().flatten().tolist()
@@ -181,10 +194,10 @@ def listed(flags: Tensor, shown: int = 8) -> str:
     return f"images {', '.join(map(str, positions[:shown]))}{more}" if positions else ""
 
 
-def input_gradient(subject: Subject, loss: Loss, x: Tensor, y: Tensor) -> Tensor:
+def input_gradient(classifier: Classifier, loss: Loss, x: Tensor, y: Tensor) -> Tensor:
     """The gradient of a loss with respect to images [B, 3, H, W]; zero where the classifier does not pass one on."""
     try:
-        return gradient(lambda image: loss(subject.classifier(image), y), x)
+        return gradient(lambda image: loss(classifier(image), y), x)
     except RuntimeError as error:
         if "does not require grad" not in str(error) and "not have been used" not in str(error):
             raise

@@ -12,7 +12,7 @@ from bench.gates.subject import difference, percent
 from bench.keys import changed
 from bench.merging.decisions import NUMBERS, Conflict, Copy, Kind
 from bench.merging.sources import Source, common_attacks
-from bench.provenance import Context
+from bench.provenance import Context, where
 
 PROVENANCE = (
     "commit", "harness_version", "plugin_hash", "pretrain_key", "head_key", "outcomes",
@@ -117,9 +117,8 @@ def sentence(conflict: Conflict, found: Comparison) -> str:
     """
     kept = conflict.kept or conflict.copies[0]
     others = (copy.facts["bits"][:16] for copy in conflict.copies if copy.source.name == found.names[1])
-    where = f"in another context ({'; '.join(found.provenance)})" if found.provenance else "in the same context"
     numbers = "; ".join(found.numbers[:LISTED]) or "no outcome differs"
     return (
-        f"{kept.facts['label']} ({kept.facts['kind']}) was computed elsewhere {where} and has other bits: SHA-256 "
-        f"{kept.facts['bits'][:16]} in the store, {', '.join(others)} there; {numbers}."
+        f"{kept.facts['label']} ({kept.facts['kind']}) was computed elsewhere {where(found.provenance)} and has other "
+        f"bits: SHA-256 {kept.facts['bits'][:16]} in the store, {', '.join(others)} there; {numbers}."
     )

@@ -6,15 +6,14 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bench.errors import BenchError
 from bench.executors.product import stored
-from bench.executors.rows import VOLATILE
+from bench.executors.rows import same_result
 from bench.keys import canonical
 from bench.merging.decisions import Conflict, Copy, Decision, Kind, choice_of, decide
 from bench.merging.findings import Comparison, comparisons, sentence
-from bench.merging.sources import Row, Source, read_all
+from bench.merging.sources import Source, read_all
 from bench.plan import StageKind
 from bench.schema import Row as StoredRow
 from bench.store import STAGE, Store, listed
@@ -151,14 +150,10 @@ def _with_findings(copy: Copy, findings: Mapping[str, Sequence[str]]) -> StoredR
 def _add_rows(rows: Sequence[StoredRow], store: Store) -> int:
     """Append the rows that the store does not have as they are; how many."""
     known = store.latest_rows()
-    new = [row for row in rows if _lasting(row.as_dict()) != _lasting(known.get(row.cell, {}))]
+    new = [row for row in rows if not same_result(row.as_dict(), known.get(row.cell, {}))]
     for row in new:
         store.add_row(row)
     return len(new)
-
-
-def _lasting(row: Row) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name not in VOLATILE and value is not None}
 
 
 def _take_failures(source: Source, store: Store) -> None:

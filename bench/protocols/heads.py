@@ -45,6 +45,7 @@ __all__ = [
     "classifier_of",
     "fit_head",
     "judged_encoder",
+    "movable",
 ]
 
 Batches = Callable[[int], Iterator[tuple[Tensor, Tensor]]]
@@ -339,13 +340,13 @@ def _split(examples: _Examples, held_out: Tensor) -> tuple[_Examples, _Examples]
 def _moved(encoder: Encoder, before: Mapping[str, Tensor], recipe: HeadRecipe) -> dict[str, Tensor] | None:
     """What the fit changed of the encoder; in eval mode, and with its parameters frozen, nothing may."""
     changed = changes(encoder, before)
-    if forbidden := sorted(changed.keys() - _trainable(encoder, recipe)):
+    if forbidden := sorted(changed.keys() - movable(encoder, recipe)):
         raise StageError(f"the encoder changed while its head was fitted: {', '.join(forbidden)}.")
     return changed or None
 
 
-def _trainable(encoder: Encoder, recipe: HeadRecipe) -> set[str]:
-    """Names of the encoder's parameters and buffers that the recipe may change."""
+def movable(encoder: Encoder, recipe: HeadRecipe) -> frozenset[str]:
+    """What of an encoder a recipe may change: weights in full fine-tuning, buffers where they drift."""
     weights = {name for name, _ in encoder.named_parameters()} if recipe.scope is Scope.ALL else set()
-    drifting = recipe.encoder_mode is EncoderMode.TRAIN
-    return weights | ({name for name, _ in encoder.named_buffers()} if drifting else set())
+    drifting = {name for name, _ in encoder.named_buffers()} if recipe.encoder_mode is EncoderMode.TRAIN else set()
+    return frozenset(weights | drifting)

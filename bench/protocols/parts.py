@@ -285,11 +285,6 @@ class HeadRecipe:
         return self.init is not HeadInit.OWN
 
     @property
-    def moves_encoder(self) -> bool:
-        """Whether the encoder is another one afterwards: trained along, or with statistics that drifted."""
-        return self.scope is Scope.ALL or self.encoder_mode is EncoderMode.TRAIN
-
-    @property
     def perturbs(self) -> bool:
         """Whether training makes adversarial images."""
         return self.objective is not Objective.CLEAN
@@ -326,9 +321,10 @@ class HeadRecipe:
         return tuple(dict.fromkeys(method for case in self.cases for method in case.methods))
 
     @property
-    def lenders(self) -> tuple[str, ...]:
-        """The protocols whose results it takes over."""
-        return tuple(name for name in (self.rate_from, self.init_from) if name)
+    def lenders(self) -> Mapping[str, str]:
+        """The protocols whose results it takes over, by the field that names them."""
+        named = {"rate_from": self.rate_from, "init_from": self.init_from}
+        return {name: lender for name, lender in named.items() if lender}
 
     def settled(self, method: str, profile: str, *, transfer: bool = False) -> HeadRecipe:
         """The recipe for one method and data set: cases applied, and one learning rate where they are fixed ones.

@@ -96,10 +96,8 @@ class Protocol:
         for name, usual in _LATER_FIELDS.items():
             if content[name] == usual:
                 del content[name]
-        if self.recipe.rate_from:
-            content["rate_from_hash"] = protocol_of(self.recipe.rate_from).hash
-        if self.recipe.init_from:
-            content["init_from_hash"] = protocol_of(self.recipe.init_from).hash
+        for name, lender in self.recipe.lenders.items():
+            content[f"{name}_hash"] = protocol_of(lender).hash
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
@@ -229,11 +227,8 @@ def protocol_of(text: str) -> Protocol:
 def _named(protocol: Protocol, spec: Spec) -> Protocol:
     """Under the text that asks for it; who lends rate or head is overridden alike, as far as heads are concerned."""
     options = {name: value for name, value in spec.options.items() if name in HEAD_OVERRIDES}
-    rate_from, init_from = (
-        Spec(lender, options).text if lender else None
-        for lender in (protocol.recipe.rate_from, protocol.recipe.init_from)
-    )
-    return replace(protocol, name=spec.text, recipe=replace(protocol.recipe, rate_from=rate_from, init_from=init_from))
+    lenders: dict[str, Any] = {name: Spec(lender, options).text for name, lender in protocol.recipe.lenders.items()}
+    return replace(protocol, name=spec.text, recipe=replace(protocol.recipe, **lenders))
 
 
 def _with_precision(protocol: Protocol, value: Value) -> Protocol:

@@ -17,9 +17,8 @@ from bench.data.views import pixels_of
 from bench.gates.subject import BATCH, Outcome, Subject
 from bench.gates.table import verdicts
 from bench.gates.verdicts import Result
-from bench.protocols.heads import FittedHead, classifier_of
-from bench.protocols.parts import EncoderMode, Scope
-from bench.protocols.recipes import HeadRecipe, Protocol
+from bench.protocols.heads import FittedHead, classifier_of, movable
+from bench.protocols.recipes import Protocol
 from bench.randomness import Randomness
 
 
@@ -79,19 +78,12 @@ def subject_of(scored: Scored, images: LabelledImages, eps: float, context: Atta
         context,
         {name: _outcome(protocol.attack(name), correct, profile) for name, correct in scored.outcomes.items()},
         scored.stored,
-        _moving(classifier.encoder, protocol.recipe),
+        movable(classifier.encoder, protocol.recipe),
         surrogates=scored.surrogates,
         training=scored.training,
         norm=protocol.norm,
         precision=protocol.precision,
     )
-
-
-def _moving(encoder: Encoder, recipe: HeadRecipe) -> frozenset[str]:
-    """What of an encoder a recipe says that it changes: weights in full fine-tuning, buffers where they drift."""
-    weights = {name for name, _ in encoder.named_parameters()} if recipe.scope is Scope.ALL else set()
-    drifting = {name for name, _ in encoder.named_buffers()} if recipe.encoder_mode is EncoderMode.TRAIN else set()
-    return frozenset(weights | drifting)
 
 
 def _outcome(spec: AttackSpec, correct: Tensor, profile: DataProfile) -> Outcome:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from fractions import Fraction
 from typing import Any
@@ -18,7 +18,7 @@ from bench.data.profiles import profile_of
 from bench.gates.verdicts import Verdict
 from bench.grammar import Spec, parse_spec
 from leaderboard.claims.claim import PUBLISHED, Claim, Head
-from leaderboard.rows import Setting
+from leaderboard.rows import Setting, head_of
 
 ANY = "*"
 COLUMNS = frozenset(map(str, Metric))
@@ -233,19 +233,13 @@ def _is_covered(wanted: Mapping[str, object], found: Mapping[str, object]) -> bo
 
 
 def _of_protocol(claim: Claim, here: Counterpart, row: Mapping[Any, Any]) -> Iterator[str]:
-    if _head(row["protocol"]) not in here.protocols:
+    if head_of(row["protocol"]) not in here.protocols:
         yield f"protocol {row['protocol']}, not {' or '.join(here.protocols)}"
     if claim.eps is None or row["dataset"] != here.dataset:
         return
     norm, eps = _ball(here, row)
     if abs(eps - float(Fraction(claim.eps))) > _ROUNDED or norm.lower() != claim.norm:
         yield f"{norm} eps {eps:.4g}, not {claim.norm} {claim.eps}"
-
-
-def _head(protocol: str) -> str:
-    """A protocol's name without `attacks=`: which others meet the same head changes the meaning of no number."""
-    spec = parse_spec(protocol)
-    return replace(spec, options={name: value for name, value in spec.options.items() if name != "attacks"}).text
 
 
 def _ball(here: Counterpart, row: Mapping[Any, Any]) -> tuple[str, float]:

@@ -189,7 +189,7 @@ def _is_about(here: Counterpart | Missing, claim: Claim, group: Measured, metric
     """Whether a table's cell is of the claim's method, metric, kind of head, and of data like the claim's."""
     if isinstance(here, Missing) or here.column != metric:
         return False
-    row, head = group.first, HEADS.get(_family(group.first["protocol"]))
+    row, head = group.first, HEADS.get(family_of(group.first["protocol"]))
     own = row["pretrain_data"] == row["dataset"]  # Not a transfer, which is like the data set it comes from.
     data = row["dataset_like"] if own else row["dataset"]
     return (group.method, data, head) == (here.method, here.dataset, claim.protocol)
@@ -199,7 +199,7 @@ HEADS: Mapping[str, Head] = {"slf": Head.SLF, "alf": Head.ALF, "aff": Head.AFF, 
 """By what the names of protocols begin with."""
 
 
-def _family(protocol: str) -> str:
+def family_of(protocol: str) -> str:
     """`slf` of `slf-1`, `slf@ncp-bn` and `slf-1[precision=tf32]`."""
     return protocol.partition("-")[0].partition("@")[0]
 

@@ -13,7 +13,7 @@ from bench.history import SIGNS, Sign
 from bench.keys import digest
 from bench.plan import Cell
 from bench.schema import Status
-from bench.store import Store
+from bench.store import HISTORY, Store
 from leaderboard.rows import ACCURACIES
 
 IDENTITY = (
@@ -89,7 +89,7 @@ def _measured(cell: Cell, row: Mapping[str, Any], store: Store, instructions: st
 
 def _told(store: Store, key: str) -> dict[str, float]:
     """What the history of a pre-training tells of its first and last epoch; nothing where it keeps none."""
-    path = store.stage(key) / "history.json"
+    path = store.stage(key) / HISTORY
     if not path.is_file():
         return {}
     epochs: dict[int, dict[str, float]] = {}

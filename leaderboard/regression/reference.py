@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError
+from bench.files import replacing
 from bench.keys import canonical
 from bench.schema import arrow_schema, check_schema_version
 from bench.store import parquet
@@ -73,10 +74,8 @@ class Reference:
         learnt = canonical({"bands": bands, "repeats": list(self.repeats)})
         columns = {column.name: column.type for column in arrow_schema()} | dict.fromkeys(EXTRA, pa.string())
         table = pa.Table.from_pylist([_columns(cell) for cell in self.cells], schema=pa.schema(columns))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torn = path.with_suffix(".partial")
-        torn.write_bytes(parquet(table.replace_schema_metadata({LEARNT: learnt})))
-        torn.replace(path)
+        with replacing(path) as unfinished:
+            unfinished.write_bytes(parquet(table.replace_schema_metadata({LEARNT: learnt})))
 
 
 def _read(path: Path) -> Any:

@@ -50,13 +50,12 @@ def _write(folder: Path, content: bytes) -> Path:
         BenchError: if it cannot be written there.
     """
     from bench.errors import BenchError
+    from bench.files import replacing
 
     path = folder / "index.html"
-    unfinished = path.with_suffix(".tmp")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        unfinished.write_bytes(content)
-        unfinished.replace(path)
+        with replacing(path) as unfinished:
+            unfinished.write_bytes(content)
     except OSError as error:
         raise BenchError(f"cannot write '{path}' ({error.strerror}): name another folder with --out.") from error
     return path

@@ -12,7 +12,7 @@ import pandas as pd
 from bench.gates.verdicts import Verdict, gravest
 from bench.keys import digest
 from leaderboard.claims.record import Measured
-from leaderboard.layouts import Layout
+from leaderboard.layouts import Arrangement
 from leaderboard.rows import IDENTITY, Setting, accuracies, fingerprint
 from leaderboard.site.model import Board, Entry, Flag, Gate, Kind, Score
 from leaderboard.spelling import command_line
@@ -71,7 +71,7 @@ def boards(
     """
     placed = {_place(group): group for group in groups}
     for _, rows in frame.groupby(["protocol", "schedule"]):  # Tables never hold two: the same, in less time.
-        for table, columns in _columns(build.build(rows, Layout.TABLE2)):
+        for table, columns in _columns(build.build(rows, Arrangement.BY_PROTOCOL)):
             yield _board(table, columns, placed, published)
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -13,44 +12,41 @@ from bench.errors import BenchError, unknown
 from leaderboard.layouts import Format, Layout
 from leaderboard.spelling import command_line
 
-if TYPE_CHECKING:
-    from leaderboard.tables.model import Table
-
 ChoiceT = TypeVar("ChoiceT", bound=StrEnum)
 
 LAYOUT_HELP = (
-    f"{Layout.TABLE2}: a table per protocol, data sets side by side; {Layout.TABLE3}: a table per data set, protocols "
-    "side by side; by default the latter where a data set was judged under several protocols. "
-    f"{Layout.ATTACKS}: a table per protocol, with a column for every attack of its rows (--attacks of `bench run`)."
+    f"As a table of a paper: {', '.join(Layout)}; by default a table per data set where one was judged under several "
+    "protocols, else per protocol."
 )
-_PIPE_WIDTH = 200  # Columns where there is no terminal whose width could be asked for.
 
 
 def table(
     out: Annotated[Path, typer.Option(metavar="DIR", help="The store that `bench run` wrote.")] = Path("runs"),
-    format: Annotated[str, typer.Option(metavar="NAME", help="terminal, markdown, latex or csv.")] = Format.TERMINAL,
+    format: Annotated[str, typer.Option(metavar="NAME", help=f"{', '.join(Format)}.")] = Format.TERMINAL,
     layout: Annotated[str | None, typer.Option(metavar="NAME", help=LAYOUT_HELP)] = None,
     methods: Annotated[str | None, typer.Option(metavar="LIST", help="Only these, in this order: ncp,amoc.")] = None,
     datasets: Annotated[str | None, typer.Option(metavar="LIST", help="Only these data sets.")] = None,
     protocols: Annotated[str | None, typer.Option(metavar="LIST", help="Only these protocols.")] = None,
     schedule: Annotated[str | None, typer.Option(metavar="NAME", help="quick, short or paper alone.")] = None,
     claims: Annotated[bool, typer.Option("--claims", help="Published numbers beside them, with verdicts.")] = False,
-    fragment: Annotated[bool, typer.Option("--fragment", help="LaTeX: only the table environments.")] = False,
+    fragment: Annotated[bool, typer.Option("--fragment", help="LaTeX, HTML: the tables without a document.")] = False,
 ) -> None:
     """Print finished results as a table: mean ± sd over seeds, tested, best in bold."""
-    form, arrangement = _one_of(Format, "format", format), _one_of(Layout, "layout", layout) if layout else None
-    if fragment and form is not Format.LATEX:
-        raise BenchError(f"--fragment is an option of LaTeX, not of {form}: add --format latex, or leave it out.")
+    form, paper = _one_of(Format, "format", format), Layout.named(layout) if layout else None
     from leaderboard.claims.record import Record
+    from leaderboard.rendering.formats import FRAGMENT, show
     from leaderboard.rows import Selection, load
     from leaderboard.tables import build
 
+    if fragment and form not in FRAGMENT:
+        raise BenchError(f"There are fragments of {', '.join(FRAGMENT)} alone, not of {form}: leave out --fragment.")
     selection = Selection.parse(methods, datasets, protocols, schedule)
     options = {"--out": out, "--methods": methods, "--datasets": datasets, "--protocols": protocols}
-    command = _command({**options, "--schedule": schedule, "--layout": arrangement, "--format": form})
-    command, published = (f"{command} --claims", Record.shipped()) if claims else (command, None)
-    found = build.build(load(out, selection), arrangement, selection.methods, command, published)
-    _print(found, form, fragment)
+    command = _command({**options, "--schedule": schedule, "--layout": paper, "--format": form})
+    command += (" --claims" if claims else "") + (" --fragment" if fragment else "")
+    published = Record.shipped() if claims else None
+    found = build.build(load(out, selection), paper, selection.methods, command, published)
+    show(found, form, fragment=fragment)
 
 
 def _one_of(choices: type[ChoiceT], kind: str, name: str) -> ChoiceT:
@@ -63,24 +59,3 @@ def _command(options: dict[str, object]) -> str:
     """The command line that prints the same again; options at their default are left out."""
     default = {"--out": Path("runs"), "--format": Format.TERMINAL}
     return command_line("table", {name: value for name, value in options.items() if value != default.get(name)})
-
-
-def _print(found: tuple[Table, ...], format: Format, fragment: bool) -> None:
-    from leaderboard.tables import render
-
-    if format is Format.TERMINAL:
-        _print_terminal(found)
-    else:
-        text = render.latex(found, fragment=True) if fragment else render.TEXT[format](found)
-        sys.stdout.write(text)
-
-
-def _print_terminal(found: tuple[Table, ...]) -> None:
-    from rich.console import Console
-
-    from leaderboard.tables import render
-
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_PIPE_WIDTH)
-    console.print(render.terminal(found, styled=console.is_terminal))

@@ -50,7 +50,7 @@ class Measure:
     higher_is_better: bool = True
 
 
-MEASURES: Mapping[Metric, Measure] = {
+MEASURES: Mapping[str, Measure] = {
     Metric.SA: Measure("SA", "on clean images"),
     Metric.RA: Measure("RA", "under PGD-20 with step eps/4"),
     Metric.PGD: Measure("PGD-20", "under PGD-20 with step eps/10, which is no stand-in for RA"),
@@ -66,11 +66,27 @@ FURTHER: Mapping[str, Measure] = {
 """Columns of the rows that are shown where they are asked for."""
 
 
+class Cost(StrEnum):
+    """What pre-training cost."""
+
+    HOURS = "hours"
+    EPOCH_SECONDS = "epoch_seconds"
+    PASSES = "passes"
+
+
+COSTS: Mapping[str, Measure] = {
+    Cost.HOURS: Measure("time", "wall time of the last stage of pre-training", "h", higher_is_better=False),
+    Cost.EPOCH_SECONDS: Measure("time per epoch", "that time by its epochs", "s", higher_is_better=False),
+    Cost.PASSES: Measure(
+        "passes", "passes of the encoder per image over all stages", "", decimals=0, higher_is_better=False
+    ),
+}
+
+
 def measure_of(metric: str) -> Measure:
-    """How a metric is headed: a column of the rows, or an attack whose accuracy is among their `scores` alone."""
-    if metric in set(Metric):
-        return MEASURES[Metric(metric)]
-    return FURTHER.get(metric) or Measure(metric, f"under attack {metric}")
+    """How a metric is headed: a column of the rows, a cost, or an attack whose accuracy is in their `scores` alone."""
+    known = {**MEASURES, **FURTHER, **COSTS}
+    return known.get(metric) or Measure(metric, f"under attack {metric}")
 
 
 FAMILY = frozenset({Metric.SA, Metric.AA})
@@ -256,6 +272,11 @@ class Table:
         """A column's name: `CIFAR-10 AA`."""
         [title] = {group.title for group in self.groups if key in group.keys}
         return f"{title} {self.measure(key).heading}".strip()
+
+    def text_of(self, label: str) -> str:
+        """What stands left of a line's numbers, in one: `AMOC 256 200`."""
+        [line] = (line for line in self.lines if line.label == label)
+        return " ".join(line.stub)
 
     def measure(self, key: Key) -> Measure:
         """How a column is headed and printed."""

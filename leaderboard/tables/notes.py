@@ -13,7 +13,7 @@ from bench.protocols.recipes import PROTOCOLS
 from bench.schema import Status
 from leaderboard.rows import SEEDS, Setting
 from leaderboard.statistics.paired import ALPHA, POWER, Column, Comparison, smallest_detectable, smallest_significant
-from leaderboard.tables.model import FAMILY, Key, Metric, measure_of
+from leaderboard.tables.model import FAMILY, Cost, Key, Measure, Metric, Table
 
 CONTEXT = (
     "harness_version",
@@ -25,6 +25,8 @@ CONTEXT = (
     "context_deterministic",
     "context_execution",
 )
+DEVICE = ("context_device", "context_threads", "context_execution")
+"""What a time depends on."""
 _LONGEST = 160
 
 
@@ -32,6 +34,18 @@ def of_method(rows: pd.DataFrame) -> tuple[str, ...]:
     """Footnotes of a method, from its rows of a table."""
     sentences = (sentence for rule in _METHOD_RULES for sentence in rule(rows))
     return tuple(dict.fromkeys(sentences))
+
+
+def of_cost(rows: pd.DataFrame, beside: pd.DataFrame) -> tuple[str, ...]:
+    """Footnotes of what a method cost: where, if not all that stand beside it were measured there.
+
+    Args:
+        rows: of the method.
+        beside: of the whole table.
+    """
+    if len(devices(beside)) == 1:
+        return ()
+    return (f"measured on {'; '.join(devices(rows))}",)
 
 
 def of_failure(rows: pd.DataFrame, seeds: Sequence[int], tried: int) -> tuple[str, ...]:
@@ -128,54 +142,89 @@ def _holds(rows: pd.DataFrame, column: str) -> pd.Series:
     return rows[column].isin([True])
 
 
-def of_table(
-    setting: Setting,
-    rows: pd.DataFrame,
-    keys: Sequence[Key],
-    tests: Sequence[Column[Key]],
-    families: Mapping[str, int],
-    older: int,
-) -> tuple[str, ...]:
+def of_table(table: Table, rows: pd.DataFrame, families: Mapping[str, int], older: int) -> tuple[str, ...]:
     """What holds for the whole table.
 
     Args:
-        setting: what its rows share.
+        table: as it stands, but for these sentences.
         rows: the rows that it averages.
-        keys: its columns.
-        tests: the comparisons of its columns.
         families: protocol to the number of tests that were adjusted together.
         older: rows that were left out because newer ones took their place.
     """
-    counted = [f"the {count} tests of {protocol}" for protocol, count in families.items()]
+    costs = all(key.metric in set(Cost) for key in table.keys)
     sentences = [
-        _what(keys),
-        *of_tests(tests, *_headings(keys), counted),
-        *_flags(tests, rows),
-        *_limits(setting),
-        *_legacy(rows),
+        *(_costs(table, rows) if costs else _accuracies(table, families)),
+        *(() if costs else _flags(table.tests, rows)),
+        *_limits(table.setting),
+        *(() if costs else _legacy(rows)),
         *_older(older),
         *_contexts(rows),
     ]
     return tuple(sentences)
 
 
-def _what(keys: Iterable[Key]) -> str:
-    measures = [measure_of(metric) for metric in _metrics(keys)]
-    meanings = "; ".join(f"{measure.heading}: {measure.meaning}" for measure in measures)
-    return f"Accuracy in % of the test images ({meanings}): mean ± sample standard deviation over n pre-training seeds."
+def _accuracies(table: Table, families: Mapping[str, int]) -> Iterator[str]:
+    counted = [f"the {count} tests of {protocol or 'this table'}" for protocol, count in families.items()]
+    meanings = "; ".join(f"{measure.heading}: {measure.meaning}" for measure in _measures(table))
+    yield f"Accuracy in % of the test images ({meanings}): {_SPREAD}."
+    yield from of_tests(table.tests, *_headings(table), counted)
 
 
-def _headings(keys: Iterable[Key]) -> tuple[list[str], list[str]]:
+_SPREAD = "mean ± sample standard deviation over n pre-training seeds"
+
+
+def _costs(table: Table, rows: pd.DataFrame) -> Iterator[str]:
+    meanings = "; ".join(
+        f"{measure.heading}: {measure.meaning}" + (f", {measure.unit}" if measure.unit else "")
+        for measure in _measures(table)
+    )
+    yield f"{meanings}: {_SPREAD}. Costs are neither tested nor marked."
+    found = devices(rows)
+    yield (
+        f"Times were taken on {'; '.join(found)}, with whatever else ran there: "
+        + (
+            "these are not one machine, so compare only lines of the same."
+            if len(found) > 1
+            else "no other machine's times compare with them."
+        )
+    )
+
+
+def devices(rows: pd.DataFrame) -> tuple[str, ...]:
+    """Where the rows were measured, as far as a time depends on it."""
+    return tuple(_device(row) for row in rows.drop_duplicates(list(DEVICE)).to_dict("records"))
+
+
+def _device(row: Mapping[Any, Any]) -> str:
+    """`a GPU (eager)`, with the threads that a CPU had."""
+    known = {name: row[name] for name in DEVICE if not pd.isna(row[name])}
+    count = known.get("context_threads")
+    threads = "" if count is None else f"{count:g} thread{'' if count == 1 else 's'}"
+    details = ", ".join(filter(None, (threads, known.get("context_execution", ""))))
+    return f"{known.get('context_device', 'a device that is not known')}" + (f" ({details})" if details else "")
+
+
+def _measures(table: Table) -> list[Measure]:
+    return list(_by_metric(table).values())
+
+
+def _by_metric(table: Table) -> Mapping[str, Measure]:
+    keys = {key.metric: key for key in table.keys}
+    return {metric: table.measure(keys[metric]) for metric in _metrics(keys)}
+
+
+def _headings(table: Table) -> tuple[list[str], list[str]]:
     """Of the metrics whose p-values are adjusted together, and of the others."""
-    metrics = _metrics(keys)
-    adjusted, raw = ([metric for metric in metrics if (metric in FAMILY) is member] for member in (True, False))
-    return [measure_of(metric).heading for metric in adjusted], [measure_of(metric).heading for metric in raw]
+    measures = _by_metric(table).items()
+    adjusted = [measure.heading for metric, measure in measures if metric in FAMILY]
+    return adjusted, [measure.heading for metric, measure in measures if metric not in FAMILY]
 
 
-def _metrics(keys: Iterable[Key]) -> list[str]:
-    """Columns of the rows in their order, then attacks that have none."""
-    asked = dict.fromkeys(key.metric for key in keys)
-    return [metric for metric in Metric if metric in asked] + [metric for metric in asked if metric not in set(Metric)]
+def _metrics(asked: Iterable[str]) -> list[str]:
+    """Columns of the rows in their order, then costs, then attacks that have no column."""
+    there = dict.fromkeys(asked)
+    known = [*Metric, *Cost]
+    return [metric for metric in known if metric in there] + [metric for metric in there if metric not in known]
 
 
 def of_tests(
@@ -219,6 +268,7 @@ def _power(found: Sequence[Comparison]) -> Iterator[str]:
 
 
 def _flags(tests: Sequence[Column[Key]], rows: pd.DataFrame) -> Iterator[str]:
+    """What is odd about the tests of accuracies."""
     comparisons = [comparison for column in tests for comparison in column.comparisons]
     lonely = any(column.comparisons and column.single for column in tests)
     if lonely or any(comparison.test is None for comparison in comparisons):

@@ -160,7 +160,7 @@ CASES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "no bundle": ("verify gone.zip", ("gone.zip", "see whether the path exists")),
     "merging what is no store": ("merge nothing --out both", ("'nothing' is no store", "bench run --out")),
     "merging a newer store": ("merge newer --out both", ("'newer'", "schema version 99", "upgrade it")),
-    "unknown layout": ("table --layout table2", ("layout 'table2'", "did you mean 'ncp-acl-table2'?")),
+    "unknown layout": ("table --layout table2", ("layout 'table2'", "did you mean 'ncp-acl/table2'?")),
 }
 
 

@@ -14,7 +14,7 @@ import typer
 import bench
 from bench.cli import main
 from bench.cli.failures import explained
-from bench.cli.options import SWEEP_FLAGS, takes_sweep
+from bench.cli.options import SWEEP_FLAGS, takes_sweeps
 from bench.errors import BenchError
 from bench.sweep import Sweep
 from tests.cli.runner import invoke
@@ -55,11 +55,11 @@ class TestSweepFlags:
         """The sweep that a command line makes."""
         app, seen = typer.Typer(), []
 
-        def command(sweep: Sweep, *, loud: bool = False) -> int:
-            seen.append(sweep)
+        def command(sweeps: tuple[Sweep, ...], *, loud: bool = False) -> int:
+            seen.extend(sweeps)
             return 0
 
-        app.command(cls=main.Guarded)(takes_sweep(command))
+        app.command(cls=main.Guarded)(takes_sweeps(command))
 
         def sweep_of(*arguments: str) -> Sweep:
             code, _, err = invoke(*arguments, app=app)
@@ -81,6 +81,13 @@ class TestSweepFlags:
         file = tmp_path / "sweep.toml"
         file.write_text('methods = "ncp"\nseeds = 2\nout = "elsewhere"\n')
         assert sweep_of(str(file), "--seeds", "3") == Sweep.of(methods="ncp", seeds=3, out="elsewhere")
+
+    def test_a_cell_of_two_sweeps_of_a_file_is_one(self, tmp_path: Path) -> None:
+        file = tmp_path / "sweeps.toml"
+        file.write_text('seeds = 1\n[[sweep]]\nmethods = "simclr"\n[[sweep]]\nmethods = ["simclr", "moco"]\n')
+        code, out, err = invoke("plan", str(file), "--out", str(tmp_path / "runs"))
+        assert code == 0, err
+        assert "2 cells, 12 stages, 12 to compute" in out
 
     @pytest.mark.parametrize(
         ("arguments", "message"),

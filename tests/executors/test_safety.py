@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 
 from bench.executors.checkpoints import decoded
-from bench.executors.product import HISTORY, bits_of, stored
+from bench.executors.product import bits_of, stored
 from bench.plan import Plan, StageKind
 from bench.planning import plan_of
-from bench.store import Store
+from bench.store import HISTORY, Store
 from tests.plugins import write_trained
 from tests.processes import DEADLINE, wait_for
 

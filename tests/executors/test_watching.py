@@ -14,14 +14,14 @@ from bench.errors import BenchError
 from bench.executors import execute
 from bench.executors import tensorboard as module
 from bench.executors.events import Event, StageState
-from bench.executors.product import HISTORY, bits_of, stored
+from bench.executors.product import bits_of, stored
 from bench.executors.pulse import standing_of
 from bench.executors.tally import Pace, Tally
 from bench.history import SIGNS, series, signs_in
 from bench.live import LiveRun, live_runs
 from bench.plan import DataRef, MethodRef, Plan, Stage, StageKind, Task
 from bench.planning import plan_of
-from bench.store import Store
+from bench.store import HISTORY, Store
 from tests.plugins import write_trained
 
 

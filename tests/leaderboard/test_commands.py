@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from bench.errors import BenchError
 from bench.store import Store
-from leaderboard.layouts import Format, Layout
+from leaderboard.layouts import Format
 from leaderboard.tables.command import table
 
 
@@ -53,9 +53,9 @@ def test_methods_are_filtered_and_stand_in_the_order_given(out: Path, capsys: py
 
 
 def test_the_command_that_prints_it_again_stands_below(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    table(out=out, format=Format.MARKDOWN, methods="ncp", layout=Layout.TABLE3)
+    table(out=out, format=Format.MARKDOWN, methods="ncp", layout="ncp-acl-table3")
 
-    expected = f"<!-- bench table --out {out} --methods ncp --layout ncp-acl-table3 --format markdown; 3 rows"
+    expected = f"<!-- bench table --out {out} --methods ncp --layout ncp-acl/table3 --format markdown; 3 rows"
     assert expected in capsys.readouterr().out
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from made_rows import failed, frame, row, rows
 
-from leaderboard.layouts import Layout
+from leaderboard.layouts import Arrangement, Layout
 from leaderboard.tables.build import build
 from leaderboard.tables.model import Cell, Mark, Metric, State, Table
 
@@ -115,27 +115,27 @@ SETS_AND_PROTOCOLS = frame(
 
 
 @pytest.mark.parametrize(
-    ("layout", "expected"),
+    ("arrangement", "expected"),
     [
         (
-            Layout.TABLE2,
+            Arrangement.BY_PROTOCOL,
             [(name, ["CIFAR-10", "STL-10", "parquet:x[like=cifar10]"]) for name in ("slf-1", "alf-1", "slf@ncp")],
         ),
         (
-            Layout.TABLE3,
+            Arrangement.BY_DATASET,
             [(name, ["slf-1", "alf-1", "slf@ncp"]) for name in ("CIFAR-10", "STL-10", "parquet:x[like=cifar10]")],
         ),
     ],
 )
-def test_layouts_of_the_paper(layout: Layout, expected: list[Any]) -> None:
-    assert shape(build(SETS_AND_PROTOCOLS, layout)) == expected
+def test_arrangements(arrangement: Arrangement, expected: list[Any]) -> None:
+    assert shape(build(SETS_AND_PROTOCOLS, arrangement)) == expected
 
 
 def test_without_a_layout_the_rows_decide() -> None:
     one_protocol = SETS_AND_PROTOCOLS[SETS_AND_PROTOCOLS["protocol"] == "slf-1"]
 
-    assert build(SETS_AND_PROTOCOLS) == build(SETS_AND_PROTOCOLS, Layout.TABLE3)
-    assert build(one_protocol) == build(one_protocol, Layout.TABLE2)
+    assert build(SETS_AND_PROTOCOLS) == build(SETS_AND_PROTOCOLS, Arrangement.BY_DATASET)
+    assert build(one_protocol) == build(one_protocol, Arrangement.BY_PROTOCOL)
 
 
 def test_columns_are_sa_ra_aa_and_a_legacy_pgd_stands_in_its_own_name() -> None:
@@ -173,11 +173,11 @@ def two_methods(**columns: Any) -> list[Any]:
 def test_the_layout_moves_no_p_value() -> None:
     table = frame(*(two_methods(dataset=name, protocol=p) for name in ("cifar10", "stl10") for p in ("slf-1", "alf-1")))
 
-    def p_values(layout: Layout) -> dict[Any, Any]:
+    def p_values(layout: Arrangement) -> dict[Any, Any]:
         columns = [column for one in build(table, layout) for column in one.tests]
         return {column.key: [c.p_adjusted for c in column.comparisons] for column in columns}
 
-    assert p_values(Layout.TABLE2) == p_values(Layout.TABLE3)
+    assert p_values(Arrangement.BY_PROTOCOL) == p_values(Arrangement.BY_DATASET)
 
 
 class TestAttacks:
@@ -189,10 +189,10 @@ class TestAttacks:
         return frame(row("amoc", n, sa=90, aa=25, scores=json.dumps(one)) for n, one in enumerate(scores))
 
     def test_every_attack_is_a_column_under_its_metrics_name_where_it_has_one(self) -> None:
-        [table] = build(self.frame(), Layout.ATTACKS)
-        assert [key.metric for key in table.keys] == ["sa", "deepfool", "slide", "aa"]
-        assert [cell.mean for cell in table.lines[0].cells] == [90, 30, 21, 25]
-        assert "slide: under attack slide" in table.notes[0]
+        [table] = build(self.frame(), Layout.AMOC_TABLE5)
+        assert [key.metric for key in table.keys] == ["sa", "deepfool", "aa", "slide"]
+        assert [cell.mean for cell in table.lines[0].cells] == [90, 30, 25, 21]
+        assert "SLIDE: under attack slide" in table.notes[0]
 
     def test_the_usual_layout_leaves_them_out(self) -> None:
         [table] = build(self.frame())
@@ -201,9 +201,9 @@ class TestAttacks:
     def test_its_tests_are_no_part_of_the_family(self) -> None:
         scores = json.dumps({"clean": 50.0, "fgsm": 40.0})
         plain, attacked = two_methods(), two_methods(scores=scores)
-        [usual], [table] = build(frame(plain)), build(frame(attacked), Layout.ATTACKS)
+        [usual], [table] = build(frame(plain)), build(frame(attacked), Layout.AMOC_TABLE5)
         adjusted = {column.key.metric: [one.p_adjusted for one in column.comparisons] for column in usual.tests}
-        assert {column.key.metric for column in table.tests} == {"sa", "fgsm"}
+        assert {column.key.metric for column in table.tests} == {"sa", "ra_pgd20", "aa", "fgsm"}
         for column in table.tests:
             assert [one.p_adjusted for one in column.comparisons] == adjusted.get(column.key.metric, [None])
 

@@ -11,6 +11,7 @@ import pytest
 
 from bench.errors import BenchError
 from bench.execution import Precision
+from bench.protocols.heads import movable
 from bench.protocols.parts import Raises, SecondView, Start
 from bench.protocols.recipes import (
     PROTOCOLS,
@@ -25,6 +26,7 @@ from bench.protocols.recipes import (
     Scope,
     protocol_of,
 )
+from tests.protocols.encoders import Normed
 
 GRID = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 
@@ -156,7 +158,7 @@ def test_inner_attacks_are_what_their_sources_say() -> None:
 
 
 def test_whose_encoder_is_another_afterwards() -> None:
-    moving = {name for name, protocol in PROTOCOLS.items() if protocol.recipe.moves_encoder}
+    moving = {name for name, protocol in PROTOCOLS.items() if movable(Normed(), protocol.recipe)}
     linear = {"slf@ncp-bn", "slf@deacl-2024", "alf@deacl-2024"}
     assert moving == linear | {name for name in PROTOCOLS if name.startswith(("aff", "joint", "lp-aft"))}
 
@@ -313,14 +315,13 @@ def test_an_override_changes_what_it_names_alone_and_is_told_apart(name: str) ->
     assert (plain.precision, other.precision) == (Precision.FP32, Precision.TF32)
     assert other.name == f"{name}[precision=tf32]"
     assert other.hash != plain.hash
-    lenders = {"rate_from": plain.recipe.rate_from, "init_from": plain.recipe.init_from}
-    recipe = replace(other.recipe, **lenders)
+    recipe = replace(other.recipe, **plain.recipe.lenders)
     assert replace(other, name=name, precision=Precision.FP32, recipe=recipe) == plain
 
 
 @pytest.mark.parametrize(("name", "whose"), [("alf-1", "slf-1"), ("lp-aft-1", "slf@dynacl")])
 def test_who_lends_rate_or_head_is_overridden_alike(name: str, whose: str) -> None:
-    (lender,) = protocol_of(f"{name}[precision=tf32]").recipe.lenders
+    (lender,) = protocol_of(f"{name}[precision=tf32]").recipe.lenders.values()
     assert lender == f"{whose}[precision=tf32]"
     assert protocol_of(lender).precision is Precision.TF32
 

@@ -50,10 +50,6 @@ class GaussianBlur(Operation[BlurDraw]):
         check_order("the sigma of a blur", self.sigma)
         check_range("the probability of a blur", self.p, 0, 1)
 
-    def kernel_size(self, side: int) -> int:
-        """Taps along an axis of `side` pixels: an odd number, at most 2 side - 1, as far as one reflection reaches."""
-        return 2 * self._radius(side) + 1
-
     @property
     def idle(self) -> bool:
         """Never blurs."""
@@ -72,4 +68,5 @@ class GaussianBlur(Operation[BlurDraw]):
         return resample(pixels, rows, columns)
 
     def _radius(self, side: int) -> int:
+        """Taps on either side of the middle one along an axis of `side` pixels, as far as one reflection reaches."""
         return min(math.ceil(3 * self.sigma[1]), side - 1)

@@ -14,9 +14,13 @@ from made_rows import failed, frame, rows
 from rich.console import Console
 
 from leaderboard.claims.record import Record
-from leaderboard.layouts import Format, Layout
+from leaderboard.layouts import Arrangement, Format
+from leaderboard.rendering.csv_file import csv_text
+from leaderboard.rendering.formats import TEXT
+from leaderboard.rendering.latex import latex
+from leaderboard.rendering.markdown import markdown
+from leaderboard.rendering.terminal import terminal
 from leaderboard.tables.build import build
-from leaderboard.tables.render import TEXT, csv_text, latex, markdown, terminal
 
 HOSTILE = r"a_b%c&d#e{f}g~h^i\j[k]|l<m>*n`$é中[/bold]"
 RESULTS = frame(
@@ -38,7 +42,7 @@ WIDE = build(
             for protocol in ("slf-1", "alf-1")
         )
     ),
-    Layout.TABLE2,
+    Arrangement.BY_PROTOCOL,
 )
 CLAIMED = build(
     frame(
