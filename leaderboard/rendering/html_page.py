@@ -70,7 +70,7 @@ def _section(table: Table, name: str) -> str:
 
 def _comment(text: str) -> str:
     """Text that ends no comment."""
-    return text.replace("--!>", "-- !>").replace("-->", "-- >").replace("<!--", "< !--")
+    return text.replace("--!>", "--!&gt;").replace("-->", "--&gt;").replace("<!--", "&lt;!--")
 
 
 def _scrolling(kind: str, label: str, lines: Iterator[str]) -> Iterator[str]:

@@ -32,8 +32,8 @@ class Size:
 
 
 _FOOTNOTE = Size(r"\footnotesize", r"\scriptsize", scale=1.0, shrink=0.94, gap=GAP)
-_SCRIPT = Size(r"\scriptsize", r"\tiny", scale=0.94, shrink=0.86, gap=1.5)
-_NARROW = replace(_SCRIPT, stub=56.0)
+_SCRIPT = Size(r"\scriptsize", r"\tiny", scale=0.94, shrink=0.86, gap=2.0)
+_NARROW = replace(_SCRIPT, gap=1.5, stub=56.0)
 _BOLD = 1.12  # Width of bold type relative to upright type.
 _PLUS_MINUS = 6.8  # Width of the sign in \footnotesize, and of the thin space before it, pt.
 _THIN = 1.4

@@ -33,7 +33,8 @@ def out(tmp_path: Path) -> Path:
     [
         (Format.TERMINAL, "*46.17* ±1.26"),
         (Format.MARKDOWN, "**46.17** ± 1.26"),
-        (Format.LATEX, r"\textbf{46.17}\,{\scriptsize$\pm$\,1.26}"),
+        (Format.HTML, "<strong>46.17</strong>"),
+        (Format.LATEX, r"\textbf{46.17} & {\scriptsize$\pm$1.26}"),
         (Format.CSV, "quick,,,,Linf,0.1,fp32,ncp,digits,slf-1,aa,46.1666"),
     ],
 )
@@ -69,8 +70,8 @@ def test_it_is_a_typer_command(out: Path) -> None:
     assert result.output.startswith("% in the preamble")
 
 
-def test_fragment_belongs_to_latex(out: Path) -> None:
-    with pytest.raises(BenchError, match="--fragment is an option of LaTeX, not of csv"):
+def test_there_is_no_fragment_of_what_has_no_document(out: Path) -> None:
+    with pytest.raises(BenchError, match="fragments of latex, html alone, not of csv"):
         table(out=out, format=Format.CSV, fragment=True)
 
 

@@ -1,58 +1,23 @@
-"""Tables as text: nothing lost, nothing misread, and LaTeX that compiles as it stands."""
+"""Tables as text: nothing lost, nothing misread, whatever the format."""
 
 from __future__ import annotations
 
 import io
 import re
-import shutil
-import subprocess
-from pathlib import Path
+from dataclasses import replace
 
 import pandas as pd
 import pytest
-from made_rows import failed, frame, rows
+from made_tables import CLAIMED, HOSTILE, LONG, PAPER, RESULTS, STUBBED, TABLES, WIDE
 from rich.console import Console
 
-from leaderboard.claims.record import Record
-from leaderboard.layouts import Arrangement, Format
+from leaderboard.layouts import Format
 from leaderboard.rendering.csv_file import csv_text
-from leaderboard.rendering.formats import TEXT
-from leaderboard.rendering.latex import latex
+from leaderboard.rendering.formats import FRAGMENT, TEXT
 from leaderboard.rendering.markdown import markdown
 from leaderboard.rendering.terminal import terminal
 from leaderboard.tables.build import build
-
-HOSTILE = r"a_b%c&d#e{f}g~h^i\j[k]|l<m>*n`$é中[/bold]"
-RESULTS = frame(
-    rows("best", [46.1, 45.3, 46.9]),
-    rows("tied", [45.5, 45.9, 46.2]),
-    rows("ncp[neighbour=3]", [30.0, 29.1, 30.2]),
-    rows(HOSTILE, [20.0, 19.0, 20.5]),
-    failed("broken", 0),
-    failed("broken", 1),
-    rows("partly", [1.0, 2.5]),
-    failed("partly", 2, error="100 % of 2_000 $ {lost} \\ & # ~ ^"),
-)
-TABLES = build(RESULTS, command="bench table --out my_runs")
-WIDE = build(
-    frame(
-        *(
-            rows("best", [36.1, 35.3, 36.9], dataset=name, protocol=protocol)
-            for name in ("cifar10", "cifar100", "stl10")
-            for protocol in ("slf-1", "alf-1")
-        )
-    ),
-    Arrangement.BY_PROTOCOL,
-)
-CLAIMED = build(
-    frame(
-        rows(
-            "ncp", [36.1, 35.3, 36.9], dataset="cifar10", dataset_like="cifar10", protocol="slf@ncp", schedule="short"
-        ),
-        rows("amoc", [36.1], dataset="cifar10", dataset_like="cifar10", protocol="slf@amoc", schedule="short"),
-    ),
-    published=Record.shipped(),
-)
+from leaderboard.tables.model import Table
 
 
 def printed(width: int, *, styled: bool = False, tables: object = TABLES) -> str:
@@ -113,54 +78,80 @@ def test_csv_has_a_line_per_cell_in_full_precision() -> None:
     assert HOSTILE in set(table.method)
 
 
+def test_the_same_rows_give_the_same_bytes() -> None:
+    shuffled = build(RESULTS.sample(frac=1, random_state=3), command="bench table --out my_runs")
+
+    assert {format: text(shuffled) for format, text in TEXT.items()} == {
+        format: text(TABLES) for format, text in TEXT.items()
+    }
+
+
+def in_format(format: Format, tables: object) -> str:
+    return printed(200, tables=tables) if format is Format.TERMINAL else TEXT[format](tables)  # type: ignore[arg-type]
+
+
+def test_every_format_can_be_printed() -> None:
+    assert {Format.TERMINAL, *TEXT} == set(Format)
+    assert set(FRAGMENT) < set(TEXT)
+
+
+@pytest.mark.parametrize("format", Format)
+def test_every_format_says_what_prints_it_again_and_from_which_rows(format: Format) -> None:
+    text = in_format(format, TABLES)
+
+    assert "bench table --out my_runs" in text
+    assert TABLES[0].provenance.rows_hash in text
+
+
+@pytest.mark.parametrize("format", Format)
+def test_a_unit_other_than_per_cent_is_named_and_its_decimals_are_kept(format: Format) -> None:
+    text = in_format(format, STUBBED)
+
+    assert ("time (h)" in text) == (format is not Format.CSV)
+    assert ("46.8" in text, "46.75" in text) == (format is not Format.CSV, format is Format.CSV)
+    assert "86.75" in text
+
+
+@pytest.mark.parametrize(
+    ("format", "pattern", "times"),
+    [
+        (Format.TERMINAL, "^ MoCo ", 1),
+        (Format.LATEX, "^MoCo &", 1),
+        (Format.HTML, ">MoCo<", 1),
+        (Format.MARKDOWN, r"^\| MoCo \|", 3),
+        (Format.CSV, ",MoCo,", 9),
+    ],
+)
+def test_a_text_that_repeats_the_line_above_is_shown_once_where_people_read(
+    format: Format, pattern: str, times: int
+) -> None:
+    untested = tuple(replace(table, tests=()) for table in STUBBED)
+
+    assert len(re.findall(pattern, in_format(format, untested), re.MULTILINE)) == times
+
+
+def test_csv_has_the_texts_on_the_left_and_the_protocol_of_each_line() -> None:
+    table = pd.read_csv(io.StringIO(csv_text(STUBBED)))
+    first = table.iloc[0]
+
+    assert (first["method"], first["row_method"], first["row_batch_size"], first["row_epochs"]) == (
+        "MoCo 128 200",
+        "MoCo",
+        128,
+        200,
+    )
+    assert list(dict.fromkeys(table["protocol"])) == ["moco-own", "amoc†-own"]
+    assert dict(zip(table["metric"], table["unit"], strict=True)) == {"sa": "%", "ra_pgd20": "%", "aa": "h"}
+
+
+def test_csv_of_methods_alone_has_no_column_for_texts_on_the_left() -> None:
+    assert not [name for name in csv_text(TABLES).splitlines()[0].split(",") if name.startswith("row_")]
+
+
 @pytest.mark.parametrize("format", sorted(TEXT))
-def test_the_same_rows_give_the_same_bytes(format: Format) -> None:
-    shuffled = RESULTS.sample(frac=1, random_state=3)
+@pytest.mark.parametrize("tables", [WIDE, LONG, PAPER, CLAIMED], ids=["wide", "long", "paper", "claimed"])
+def test_no_number_is_lost(format: Format, tables: tuple[Table, ...]) -> None:
+    text = TEXT[format](tables)
 
-    assert TEXT[format](build(shuffled, command="bench table --out my_runs")) == TEXT[format](TABLES)
-
-
-def test_latex_needs_booktabs_alone() -> None:
-    text = latex((*TABLES, *CLAIMED))
-
-    assert re.findall(r"\\usepackage(?:\[.*\])?\{(.*)\}", text) == ["booktabs"]
-    assert r"best & 3 & \textbf{86.10}\,{\scriptsize$\pm$\,0.80}" in text
-    assert r"ncp{[}neighbour=3{]} & 3 & \underline{69.77}" in text
-    assert r"failed (2 of 2)\textsuperscript{a}" in text
-    assert text.startswith("\\documentclass")
-    assert text.endswith("\\end{document}\n")
-
-
-def test_published_numbers_are_a_float_of_their_own() -> None:
-    text = latex(CLAIMED, fragment=True)
-
-    [floated] = re.findall(r"\\caption\{Published numbers: .*?\\end\{tabular\}", text, re.DOTALL)
-    rows_of_it = floated.partition(r"\midrule")[2].partition(r"\bottomrule")[0].strip().splitlines()
-    assert rows_of_it
-    assert {line.count(" & ") for line in rows_of_it} == {7}
-
-
-def test_a_latex_fragment_is_the_environments_alone() -> None:
-    text = latex(TABLES, fragment=True)
-
-    assert "documentclass" not in text
-    assert "begin{document}" not in text
-    assert text.startswith("% in the preamble: \\usepackage{booktabs}\n")
-    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 2
-
-
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
-@pytest.mark.parametrize("fragment", [False, True])
-def test_latex_compiles(fragment: bool, tmp_path: Path) -> None:
-    text = latex((*TABLES, *WIDE, *CLAIMED), fragment=fragment)
-    if fragment:
-        head = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n"
-        text = f"{head}{text}\\end{{document}}\n"
-    (tmp_path / "table.tex").write_text(text, encoding="utf-8")
-
-    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "table.tex"]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-
-    assert result.returncode == 0, result.stdout[-2000:]
-    assert (tmp_path / "table.pdf").stat().st_size > 0
-    assert "Missing character" not in result.stdout
+    means = [cell.mean for table in tables for line in table.lines for cell in line.cells if cell.mean is not None]
+    assert [f"{mean:.2f}" for mean in means if f"{mean:.2f}" not in text and str(mean) not in text] == []
