@@ -44,7 +44,7 @@ class Measured:
         """For people: `ncp/cifar10/slf@ncp, schedule paper, Linf eps 8/255`."""
         return "/".join(str(self.first[name]) for name in IDENTITY) + f", {Setting.of(self.first).text}"
 
-    @property
+    @cached_property
     def method(self) -> str:
         """Name of the method that trained its encoders; of released weights, as far as that was said."""
         return trained(self.first)[0].name
