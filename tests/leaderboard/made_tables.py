@@ -49,8 +49,7 @@ def _stubbed(table: Table) -> Table:
     stubs = [("MoCo", "128", "200"), ("MoCo", "128", "1000"), ("MoCo", "512", "1000"), ("AMOC†", "512", "1000")]
     named = zip(table.lines, stubs, strict=True)
     lines = tuple(
-        Line(" ".join(stub), line.cells, line.footnotes, stub, protocol=f"{stub[0].lower()}-own")
-        for line, stub in named
+        Line(line.label, line.cells, line.footnotes, stub, protocol=f"{stub[0].lower()}-own") for line, stub in named
     )
     hours = Measure("time", "wall time", unit="h", decimals=1, higher_is_better=False)
     return replace(table, lines=lines, stub=("method", "batch size", "epochs"), measures={Metric.AA: hours})

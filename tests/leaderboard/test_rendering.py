@@ -135,7 +135,7 @@ def test_csv_has_the_texts_on_the_left_and_the_protocol_of_each_line() -> None:
     first = table.iloc[0]
 
     assert (first["method"], first["row_method"], first["row_batch_size"], first["row_epochs"]) == (
-        "MoCo 128 200",
+        "m0",
         "MoCo",
         128,
         200,
