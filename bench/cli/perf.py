@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.cli.arguments import DEVICE
 from bench.cli.layout import borderless
 from bench.errors import BenchError, unknown
 from bench.execution import Execution, Precision
@@ -35,7 +36,7 @@ def perf(
         typer.Option(help="Images per step instead of the settings' own: 64, or 64,256.", show_default=False),
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Measured rounds; numbers are their medians.")] = 15,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:0.")] = "auto",
+    device: Annotated[str, DEVICE] = "auto",
     precision: Annotated[
         str | None,
         typer.Option(help="Instead of the settings' own: fp32, tf32, bf16, or several.", show_default=False),
