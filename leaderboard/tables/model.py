@@ -274,9 +274,8 @@ class Table:
         return f"{title} {self.measure(key).heading}".strip()
 
     def text_of(self, label: str) -> str:
-        """What stands left of a line's numbers, in one: `AMOC 256 200`."""
-        [line] = (line for line in self.lines if line.label == label)
-        return " ".join(line.stub)
+        """What stands left of a line's numbers, in one: `AMOC 256 200`; a label that no line has, as it is."""
+        return next((" ".join(line.stub) for line in self.lines if line.label == label), label)
 
     def measure(self, key: Key) -> Measure:
         """How a column is headed and printed."""

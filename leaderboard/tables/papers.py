@@ -44,6 +44,10 @@ class Option:
         """A value as the paper writes it."""
         return self.texts.get(value, value)
 
+    def value(self, text: str) -> str:
+        """The value that the paper writes so."""
+        return {written: value for value, written in self.texts.items()}.get(text, text)
+
     def place(self, value: str) -> tuple[int, float, str]:
         """Its place from top to bottom: the paper's values, then numbers by size, then words."""
         listed = list(self.texts)

@@ -9,15 +9,17 @@ import pandas as pd
 
 from bench.grammar import parse_spec
 from leaderboard.claims.claim import Claim, Form, Head, Quantity
-from leaderboard.claims.record import HEADS, Measured, Record, family_of
+from leaderboard.claims.record import HEADS, Entry, Measured, Record, family_of
 from leaderboard.claims.report import NOTHING_PUBLISHED, READING
-from leaderboard.claims.verdicts import Ruling
+from leaderboard.claims.verdicts import Ruling, not_comparable
+from leaderboard.rows import scores
 from leaderboard.tables.blocks import Block
 from leaderboard.tables.model import Cell, Claimed, Cost, Key, Line, State, Table
 from leaderboard.tables.papers import FINE_TUNED, PaperLayout, Shape
 
 PAPER = "paper"
 """The schedule of published numbers."""
+NONE_COMPARABLE = "No verdict is given on these published numbers: none can be compared with what was measured."
 COSTS = {Quantity.HOURS: Cost.HOURS, Quantity.EPOCH_SECONDS: Cost.EPOCH_SECONDS}
 
 
@@ -35,7 +37,9 @@ def _beside(block: Block, table: Table, record: Record) -> Iterator[Claimed]:
 
 
 def _noted(table: Table) -> Table:
-    return replace(table, notes=(*table.notes, READING if table.claims else NOTHING_PUBLISHED))
+    held = any(one.entry.verdict.difference is not None for one in table.claims)
+    said = READING if held else NONE_COMPARABLE if table.claims else NOTHING_PUBLISHED
+    return replace(table, notes=(*table.notes, said))
 
 
 def beside_paper(block: Block, table: Table, record: Record, layout: PaperLayout) -> Table:
@@ -51,7 +55,7 @@ def beside_paper(block: Block, table: Table, record: Record, layout: PaperLayout
         Claimed(line.label, key, entry)
         for claim, key in about
         if (line := _line_of(table, record, layout, claim))
-        for entry in record.entries(claim, _measured(block.of(key, line.label)))
+        for entry in _entries(record, claim, block.of(key, line.label), key)
     ]
     reading = [(line.label, key) for line in table.lines for key in table.keys]
     claims_read = tuple(sorted(found, key=lambda one: reading.index((one.label, one.key))))
@@ -62,13 +66,20 @@ def beside_paper(block: Block, table: Table, record: Record, layout: PaperLayout
 def _apart(line: Line, claims: Sequence[Claimed]) -> Iterator[str]:
     """Why a line's numbers are no answer to the published ones, where they are not."""
     verdicts = [one.entry.verdict for one in claims if one.label == line.label]
-    reasons = (verdict.reasons for verdict in verdicts if verdict.ruling is Ruling.NOT_COMPARABLE)
+    there = (verdict for verdict in verdicts if verdict.measured is not None)
+    reasons = (verdict.reasons for verdict in there if verdict.ruling is Ruling.NOT_COMPARABLE)
     if said := dict.fromkeys(reason for several in reasons for reason in several):
         yield f"not comparable with the published numbers: {'; '.join(said)}"
 
 
-def _measured(rows: pd.DataFrame) -> list[Measured]:
-    return [Measured(rows)] if len(rows) else []
+def _entries(record: Record, claim: Claim, rows: pd.DataFrame, key: Key) -> Iterator[Entry]:
+    """The claim beside the rows of its line, if there are any; a cost is shown, though none compares with another's."""
+    for entry in record.entries(claim, [Measured(rows)] if len(rows) else []):
+        if key.metric in set(Cost) and len(rows):
+            verdict = not_comparable(list(scores(rows, key.metric)), entry.verdict.reasons)
+            yield replace(entry, verdict=verdict)
+        else:
+            yield entry
 
 
 def _line_of(table: Table, record: Record, layout: PaperLayout, claim: Claim) -> Line | None:
@@ -79,14 +90,20 @@ def _line_of(table: Table, record: Record, layout: PaperLayout, claim: Claim) ->
 
 
 def _completed(table: Table, record: Record, layout: PaperLayout, claims: Sequence[Claim]) -> Table:
-    """The table with all lines of the paper, in its order, the others below them."""
+    """The table with all lines of the paper, in its order."""
     missing = {
         stub_of(layout, record, claim): claim for claim in claims if _line_of(table, record, layout, claim) is None
     }
     lines = [*table.lines, *(_unmeasured(table, layout, stub, claim) for stub, claim in missing.items())]
-    stubs = list(dict.fromkeys(stub_of(layout, record, claim) for claim in claims))
-    lines.sort(key=lambda line: stubs.index(line.stub) if line.stub in stubs else len(stubs))
-    return replace(table, lines=tuple(lines)) if missing else table
+    return replace(table, lines=tuple(sorted(lines, key=lambda line: _place(layout, line)))) if missing else table
+
+
+def _place(layout: PaperLayout, line: Line) -> tuple[object, ...]:
+    """From top to bottom: by method, then by the options that tell its lines apart."""
+    names = [name + sign for name in layout.methods.values() for sign in ("", FINE_TUNED)]
+    method = names.index(line.stub[0]) if line.stub[0] in names else len(names)
+    texts = zip(layout.options, line.stub[-len(layout.options) :], strict=False)
+    return (method, tuple(option.place(option.value(text)) for option, text in texts))
 
 
 def _unmeasured(table: Table, layout: PaperLayout, stub: tuple[str, ...], claim: Claim) -> Line:

@@ -252,8 +252,20 @@ class TestAMOCTable4:
         table = self.table("a", "a", "a", schedule="paper", dataset="cifar10", dataset_like="cifar10")
         beside = {(one.label, one.key.metric): one.entry for one in table.claims}
         assert beside["amoc", Cost.HOURS].claim.value == 13.33
+        assert beside["amoc", Cost.HOURS].verdict.measured == 2.0
         assert {entry.verdict.ruling for entry in beside.values()} == {Ruling.NOT_COMPARABLE}
-        assert ("AMOC", "64", "200") in stubs(table)
+        assert "No verdict is given" in notes(table)
+
+    def test_lines_that_were_not_measured_stand_among_the_others(self) -> None:
+        table = self.table("a", "a", "a", schedule="paper", dataset="cifar10", dataset_like="cifar10")
+        assert [line.stub for line in table.lines if line.stub[2] == "200"] == [
+            *(("ACL", size, "200") for size in ("64", "256", "512")),
+            *(("AMOC", size, "200") for size in ("64", "256")),
+        ]
+        assert {line.stub: bool(line.footnotes) for line in table.lines[:2]} == {
+            ("ACL", "64", "200"): False,
+            ("ACL", "256", "200"): False,
+        }
 
 
 ATTACKED = "[attacks=(amoc-table2,autoattack)]"
