@@ -99,7 +99,7 @@ def _of_ours(file: InputFile, given: Mapping[str, Any]) -> dict[str, Any]:
     card = our_card(file)
     if stated := [name for name in SAID_BY_CARD if given.get(name)]:
         raise BenchError(
-            f"file '{file.path}' was exported by this package and says its {stated[0]} by itself: leave "
+            f"file '{file.path}' was exported by this package and says itself what it is: leave "
             f"{' and '.join(stated)} out."
         )
     return {

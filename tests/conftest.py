@@ -22,23 +22,32 @@ MakeSweep = Callable[..., Sweep]
 @pytest.fixture
 def make_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeSweep:
     """A sweep of one throw-away method on a few digits, with a protocol without AutoAttack; options change it."""
+    add_cheap_protocols(monkeypatch)
+
+    def make(**options: Any) -> Sweep:
+        return cheap_sweep(tmp_path, **{"methods": options.pop("methods", None) or write_method(tmp_path), **options})
+
+    return make
+
+
+def add_cheap_protocols(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Throw-away protocols have a name, too."""
     for protocol in (CHEAP, CHEAP_ALF):
         monkeypatch.setitem(PROTOCOLS, protocol.name, protocol)  # type: ignore[arg-type]
 
-    def make(**options: Any) -> Sweep:
-        methods = options.pop("methods", None) or write_method(tmp_path)
-        defaults: dict[str, Any] = {
-            "protocols": "cheap",
-            "seeds": 1,
-            "limit": "train=40,test=20",
-            "device": "cpu",
-            "jobs": 1,
-            "out": tmp_path / "runs",
-            "data_dir": tmp_path / "data",
-        }
-        return Sweep.of(methods=methods, **{**defaults, **options})
 
-    return make
+def cheap_sweep(folder: Path, **options: Any) -> Sweep:
+    """A sweep on a few digits in this process, whose store lies in `folder`; it lacks but the methods."""
+    defaults: dict[str, Any] = {
+        "protocols": "cheap",
+        "seeds": 1,
+        "limit": "train=40,test=20",
+        "device": "cpu",
+        "jobs": 1,
+        "out": folder / "runs",
+        "data_dir": folder / "data",
+    }
+    return Sweep.of(**{**defaults, **options})
 
 
 class Ran:
@@ -54,6 +63,13 @@ class Ran:
     def rows(self) -> list[dict[str, Any]]:
         """The newest row of each of its cells."""
         return [self.store.latest_rows()[cell.key] for cell in self.plan.cells]
+
+
+def finished_in(folder: Path, **options: Any) -> Ran:
+    """A `cheap_sweep` that was carried out, for several tests to look at or to copy."""
+    with pytest.MonkeyPatch.context() as patched:
+        add_cheap_protocols(patched)
+        return Ran(cheap_sweep(folder, **options))
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from bench.cli.arguments import CELL, DATA_DIR, DEVICE, STORE
 from bench.cli.failures import ExitCode
 from bench.cli.layout import borderless
 
@@ -40,16 +41,14 @@ class Format(StrEnum):
 
 
 def audit(
-    cell: Annotated[
-        str | None, typer.Argument(metavar="CELL", help="METHOD/DATA/PROTOCOL/seedN, a label, or part of a key.")
-    ] = None,
+    cell: Annotated[str | None, CELL] = None,
     *,
     gates: Annotated[str | None, typer.Option(metavar="LIST", help="Names such as O4,G2; all by default.")] = None,
     campaign: Annotated[bool, typer.Option("--campaign", help="Check a whole store by its controls.")] = False,
     output: Annotated[Format, typer.Option("--format", help="How to print the verdicts.")] = Format.TABLE,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="The store to look at.")] = Path("runs"),
-    data_dir: Annotated[Path | None, typer.Option(metavar="DIR", help="Where downloaded data sets lie.")] = None,
-    device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda or cuda:0.")] = "auto",
+    out: Annotated[Path, STORE] = Path("runs"),
+    data_dir: Annotated[Path | None, DATA_DIR] = None,
+    device: Annotated[str, DEVICE] = "auto",
 ) -> None:
     """Send a finished cell through the gates; what they find is kept, and a fail marks its row from then on.
 

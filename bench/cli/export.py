@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.cli.arguments import CELL, STORE
+
 if TYPE_CHECKING:
     from bench.exports.cells import Trained
 
@@ -33,11 +35,11 @@ SUFFIX: Mapping[Form, str] = {Form.SAFETENSORS: ".safetensors", Form.ROBUSTBENCH
 
 
 def export(
-    cell: Annotated[str, typer.Argument(metavar="CELL", help="METHOD/DATA/PROTOCOL/seedN, a label, or part of a key.")],
+    cell: Annotated[str, CELL],
     *,
     to: Annotated[Form, typer.Option("--to", help="The form.", show_default=False)],
     out: Annotated[Path, typer.Option(metavar="PATH", help="The file to write.", show_default=False)],
-    store: Annotated[Path, typer.Option(metavar="DIR", help="The store to look at.")] = Path("runs"),
+    store: Annotated[Path, STORE] = Path("runs"),
 ) -> None:
     """Write a finished cell's encoder and head to files: safetensors, or a model for RobustBench."""
     from bench.cells import find_row

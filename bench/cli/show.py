@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
+from bench.cli.arguments import CELL, STORE
 from bench.cli.layout import borderless, disk_space
 
 if TYPE_CHECKING:
@@ -40,9 +39,9 @@ Row = Mapping[str, Any]
 
 
 def show(
-    cell: Annotated[str, typer.Argument(metavar="CELL", help="METHOD/DATA/PROTOCOL/seedN, a label, or part of a key.")],
+    cell: Annotated[str, CELL],
     *,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="The store to look at.")] = Path("runs"),
+    out: Annotated[Path, STORE] = Path("runs"),
 ) -> None:
     """Show a finished cell: settings, stages with keys, time and memory, training history, attacks, files, remarks."""
     from rich.console import Console

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from bench.cli.arguments import STORE
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
@@ -49,7 +51,7 @@ EXAMPLES = """
 
 def status(
     *,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="The store to look at.")] = Path("runs"),
+    out: Annotated[Path, STORE] = Path("runs"),
     watch: Annotated[bool, typer.Option("--watch", help="Look every second until nothing is at work.")] = False,
     form: Annotated[Format, typer.Option("--format", help="text, or a JSON object per look.")] = Format.TEXT,
 ) -> None:

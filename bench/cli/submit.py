@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.cli.arguments import CELL, STORE
+
 if TYPE_CHECKING:
     from bench.store import Usage
 
@@ -23,10 +25,10 @@ SUFFIX = ".zip"
 
 
 def submit(
-    cell: Annotated[str, typer.Argument(metavar="CELL", help="METHOD/DATA/PROTOCOL/seedN, a label, or part of a key.")],
+    cell: Annotated[str, CELL],
     *,
     out: Annotated[Path, typer.Option(metavar="FILE.zip", help="The file to write.", show_default=False)],
-    store: Annotated[Path, typer.Option(metavar="DIR", help="The store to look at.")] = Path("runs"),
+    store: Annotated[Path, STORE] = Path("runs"),
     without_weights: Annotated[bool, typer.Option("--without-weights", help="Hashes instead of weights.")] = False,
 ) -> None:
     """Pack a finished cell with all that it takes to check its numbers."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.cli.arguments import DATA_DIR, DEVICE
 from bench.cli.failures import ExitCode
 from bench.cli.layout import borderless
 
@@ -32,8 +33,8 @@ def verify(
     *,
     seed: Annotated[int | None, typer.Option(metavar="N", min=0, help="Of the slice; drawn by default.")] = None,
     dataset: Annotated[str | None, typer.Option(metavar="NAME", help="Where the test images lie here.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(metavar="DIR", help="Where downloaded data sets lie.")] = None,
-    device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda or cuda:0.")] = "auto",
+    data_dir: Annotated[Path | None, DATA_DIR] = None,
+    device: Annotated[str, DEVICE] = "auto",
 ) -> None:
     """Check a bundle, and score a random slice of the test images again; no code of it is run.
 

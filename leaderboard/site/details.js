@@ -6,7 +6,7 @@ function detailsOf(entry) {
   const sentences = (numbers) => (numbers?.length ? listOf(numbers.map(text)) : null);
   return [
     section("Numbers by seed", seedTable(entry)),
-    section("Paper", paperOf(entry)),
+    section("Paper", entry.origin ? paperOf(entry) : null),
     section("Published beside it", sentences(entry.published)),
     section("What to know", sentences(entry.notes)),
     section(

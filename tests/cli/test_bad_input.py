@@ -166,8 +166,9 @@ CASES: Mapping[str, tuple[str, tuple[str, ...]]] = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_bad_input_is_one_paragraph_and_exit_code_2(case: str) -> None:
-    command, parts = CASES[case]
-    code, out, err = invoke(*command.split(), app=whole_app())
+    (command, *options), parts = CASES[case][0].split(), CASES[case][1]
+    alone = ["--jobs", "1"] if command in ("run", "evaluate") else []  # No server of workers that nobody will want.
+    code, out, err = invoke(command, *options, *alone, app=whole_app())
     assert code == 2, out + err
     assert (out, err.count("\n")) == ("", 1), "one paragraph, on stderr"
     assert err.startswith("error: ")

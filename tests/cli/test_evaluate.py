@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,7 +14,11 @@ from bench.models.portable import card_of
 from bench.store import Store
 from bench.sweep import Sweep
 from tests.cli.runner import invoke
+from tests.conftest import add_cheap_protocols, finished_in
 from tests.plugins import write_trained
+
+pytestmark = pytest.mark.xdist_group("evaluate")
+"""What is trained once is trained by one process."""
 
 
 class TestEvaluate:
@@ -60,12 +64,19 @@ class TestEvaluate:
         ]
 
 
-@pytest.fixture
-def out(tmp_path: Path, make_sweep: Any, ran: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with a finished cell `trained`."""
+    folder = tmp_path_factory.mktemp("trained")
+    return finished_in(folder, methods=write_trained(folder)).store.root
+
+
+@pytest.fixture
+def out(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of that store, in the working directory."""
     monkeypatch.chdir(tmp_path)
-    out: Path = ran(make_sweep(methods=write_trained(tmp_path))).store.root
-    return out
+    add_cheap_protocols(monkeypatch)
+    return Path(shutil.copytree(made, tmp_path / "runs"))
 
 
 def test_a_cell_is_exported_and_judged_again_under_the_same_name_of_its_content(out: Path) -> None:

@@ -24,7 +24,7 @@ from bench.executors.pool import Pool, Worker
 from bench.executors.work import Job, Site
 from bench.keys import PROJECT
 from bench.plan import DataRef, MethodRef, Stage, StageKind, Task
-from bench.store import Store, read_rows
+from bench.store import read_rows
 from tests.plugins import write_method
 from tests.processes import DEADLINE, is_running, wait_for
 
@@ -72,23 +72,6 @@ def test_a_worker_does_not_outlive_its_parent() -> None:
     code = "from bench.executors.pool import _die_with; _die_with(0)"
     done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(PROJECT)}, timeout=30)
     assert done.returncode == 1
-
-
-def test_two_processes_on_one_sweep_end_with_the_same_rows(
-    start: Any, make_sweep: Any, ran: Any, tmp_path: Path, images: str
-) -> None:
-    method = write_method(tmp_path)
-    twins = [start(method, "--seeds", "3", "--jobs", "1", "--no-table") for _ in range(2)]
-    ends = [twin.communicate(timeout=DEADLINE) for twin in twins]
-    assert [twin.returncode for twin in twins] == [0, 0], ends
-    rows = Store(tmp_path / "runs").latest_rows()
-    sweep = make_sweep(methods=method, datasets=images, limit=None, protocols="slf-1", seeds=3)
-    alone = ran(sweep.model_copy(update={"out": tmp_path / "alone"}))
-    assert alone.summary.ok
-    numbers = ("sa", "ra_pgd20", "aa", "head_rate", "pretrain_key", "head_key", "outcomes")
-    for row in alone.rows:
-        assert {name: rows[row["cell"]][name] for name in numbers} == {name: row[name] for name in numbers}
-    assert ran(sweep).summary.done == 0
 
 
 class TestDeath:

@@ -142,8 +142,20 @@ def test_a_stage_that_another_run_works_on_is_waited_for_in_sight(make_sweep: An
     assert [state for state, _ in groupby(states)] == ["running", "elsewhere", "running", "done"]
 
 
-def test_two_runs_in_one_store_do_no_step_twice(start: Any, tmp_path: Path, steps: Path) -> None:
-    twins = [start(write_trained(tmp_path), "--seeds", "1", "--jobs", "1", "--no-table") for _ in range(2)]
+def test_two_runs_in_one_store_do_no_step_twice_and_end_with_the_rows_of_one(
+    start: Any, make_sweep: Any, ran: Any, tmp_path: Path, images: str, steps: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method, protocol = write_trained(tmp_path), "slf-1[attacks=pgd20]"
+    asked = (method, "--protocols", protocol, "--seeds", "3", "--jobs", "1", "--no-table")
+    twins = [start(*asked) for _ in range(2)]
     said = [twin.communicate(timeout=DEADLINE) for twin in twins]
     assert [twin.returncode for twin in twins] == [0, 0], said
-    assert len(lines(steps)) == STEPS
+    assert len(lines(steps)) == 3 * STEPS
+    monkeypatch.delenv("STEPS")
+    rows = Store(tmp_path / "runs").latest_rows()
+    sweep = make_sweep(methods=method, datasets=images, limit=None, protocols=protocol, seeds=3)
+    alone = ran(sweep.model_copy(update={"out": tmp_path / "alone"}))
+    assert alone.summary.ok
+    for row in alone.rows:
+        assert {name: rows[row["cell"]][name] for name in NUMBERS} == {name: row[name] for name in NUMBERS}
+    assert ran(sweep).summary.done == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,8 @@ import pytest
 
 from bench.data import loading
 from bench.executors import campaign as campaigns
-from bench.executors.campaign import CONTROLS, Campaign, controlled
-from bench.gates.verdicts import Result, Verdict
+from bench.executors.campaign import CONTROLS, Campaign
+from bench.gates.verdicts import Result, Verdict, attempted
 from bench.plan import DataRef
 from bench.store import Store
 from tests.cli.runner import invoke
@@ -18,10 +19,13 @@ from tests.gates.conftest import Cell
 from tests.leaderboard.made_rows import row
 from tests.stores import finish
 
+pytestmark = pytest.mark.xdist_group("gates")
+"""What is trained once is trained by one process."""
+
 
 def verdict_of(store: Store, control: str) -> Result:
-    campaign = Campaign(store, Path(), "cpu", lambda *_: None)
-    return next(result for result in controlled(campaign) if result.gate == control)
+    asked = CONTROLS[control]
+    return attempted(asked, partial(asked.measure, Campaign(store, Path(), "cpu", lambda *_: None)))
 
 
 @pytest.fixture

@@ -298,6 +298,8 @@ def test_our_own_layout_says_everything_itself(tmp_path: Path) -> None:
     assert (found.routes, found.active_route) == (ours.routes, "adv")
     x = torch.rand(2, 3, 8, 8)
     assert torch.equal(found.float().encode(x), ours.eval().encode(x))
+    with pytest.raises(BenchError, match="leave weights_of out"):
+        loaded(path, "bench", weights_of="ncp")
 
 
 BIG = {name: value for name, value in DUAL.items() if name != "layer1.0.conv1.weight"}
