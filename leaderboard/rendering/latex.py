@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from leaderboard.rendering.latex_results import Results
 from leaderboard.rendering.tex import comment, lines_of, number, prose, tex, width
@@ -42,22 +42,25 @@ def latex(tables: Sequence[Table], *, fragment: bool = False) -> str:
 
 def _floats(table: Table, page: Page) -> Iterator[str]:
     results = Results.fitted(table, page)
-    texts = [rf"\textsuperscript{{{letter}}}~{prose(text)}" for text, letter in table.footnotes.items()]
-    texts += map(prose, table.notes)
-    notes = [_note(text, page.full if results.wide else page.column) for text in texts]
-    float_ = _Float(prose(table.title), results.wide, results.size.base, results.size.gap)
-    yield comment(table.provenance.text) + "\n" + float_.text([*results.blocks(), *notes], page)
+    title, notes = prose(table.title), _notes(table, page.full if results.wide else page.column)
+    numbers = _Float(title, results.wide, results.size.base, results.size.gap)
+    yield comment(table.provenance.text) + "\n" + numbers.text([*results.blocks(), *notes], page)
     for listing in listings(table):
-        caption = f"{listing.title}: {prose(table.title)}"
         columns = _Columns.fitted(listing, page)
-        yield replace(float_, caption=caption, wide=columns.wide, size=r"\footnotesize", gap=GAP).text(
-            list(columns.blocks(page)), page
-        )
+        below = _Float(f"{listing.title}: {title}", columns.wide, r"\footnotesize", GAP)
+        yield below.text(list(columns.blocks(page)), page)
 
 
-def _note(text: str, available: float) -> Block:
+def _notes(table: Table, available: float) -> Iterator[Block]:
+    for text, letter in table.footnotes.items():
+        yield _note(rf"\textsuperscript{{{letter}}}~{prose(text)}", text, available)
+    for text in table.notes:
+        yield _note(prose(text), text, available)
+
+
+def _note(source: str, text: str, available: float) -> Block:
     lines = math.ceil(width(text) * _NOTE_SCALE / available)
-    return Block(rf"{text}\par", lines * _NOTE_SCALE, note=True)
+    return Block(rf"{source}\par", lines * _NOTE_SCALE, note=True)
 
 
 @dataclass(frozen=True)

@@ -115,14 +115,19 @@ class Results:
         return self._natural_stub(index) > self._stub_limit(index)
 
     def _stub_limit(self, index: int) -> float:
-        texts = (self.table.stub[index], *(line.stub[index] for line in self.table.lines))
-        return max(self.size.stub, *map(longest_part, texts))
+        return max(self.size.stub, max(map(longest_part, self._stub_texts(index))) + self._stub_notes(index))
 
     def _natural_stub(self, index: int) -> float:
-        table = self.table
-        notes = [width(letters(table, line.footnotes)) * _RAISED for line in table.lines if index == len(line.stub) - 1]
-        texts = [width(line.stub[index]) for line in table.lines]
-        return max(width(table.stub[index]), max(texts, default=0.0) + max(notes, default=0.0))
+        return max(map(width, self._stub_texts(index))) + self._stub_notes(index)
+
+    def _stub_texts(self, index: int) -> list[str]:
+        return [self.table.stub[index], *(line.stub[index] for line in self.table.lines)]
+
+    def _stub_notes(self, index: int) -> float:
+        """How wide the letters of footnotes are; they follow the last of the texts."""
+        last = index == len(self.table.stub) - 1
+        notes = [width(letters(self.table, line.footnotes)) for line in self.table.lines if last]
+        return max(notes, default=0.0) * _RAISED
 
     def _group_width(self, group: Group) -> float:
         columns = sum(map(self._column_width, group.keys))
@@ -130,10 +135,8 @@ class Results:
         return max(columns, title * self.size.scale + 2 * self.size.gap)
 
     def _column_width(self, key: Key) -> float:
-        heading = width(heading_text(self.table, key))
-        return max([heading, *(self._cell_width(key, cell) for cell in self._cells(key))]) * self.size.scale + (
-            2 * self.size.gap
-        )
+        cells = (self._cell_width(key, cell) for cell in self._cells(key))
+        return max([width(heading_text(self.table, key)), *cells]) * self.size.scale + 2 * self.size.gap
 
     def _cell_width(self, key: Key, cell: Cell) -> float:
         mean = width(mean_text(self.table, key, cell)) * (_BOLD if cell.mark in BOLD else 1.0)
@@ -157,7 +160,7 @@ class Results:
         return Block(tabular(columns, [head], list(self._rows(keys, lines))), height)
 
     def _alignment(self, index: int) -> str:
-        return "p{%.0fpt}" % (self._stub_limit(index) * self.size.scale) if self._is_broken(index) else "l"
+        return f"p{{{self._stub_limit(index) * self.size.scale:.0f}pt}}" if self._is_broken(index) else "l"
 
     def _height(self, line: Line) -> int:
         return max(len(lines_of(text, self._stub_limit(i))) for i, text in enumerate(line.stub))

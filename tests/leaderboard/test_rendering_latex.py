@@ -24,7 +24,16 @@ LABELLED = build(frame(*(rows(label, [30.0 + i, 31.0, 33.0]) for i, label in enu
 PROTOCOLS = "slf-1[attacks=(clean,amoc-table2,autoattack)]"
 TITLED = build(frame(*(rows("acl", [30.0], protocol=protocol) for protocol in ("slf-1", "alf-1", PROTOCOLS))))
 SIX = build(frame(*(rows("ncp", [30.0, 31.5, 33.0], protocol=f"slf-{i}") for i in range(1, 7))))
-ALL = (*TABLES, *WIDE, *CLAIMED, *STUBBED, *PAPER, *NARROW, *LABELLED, *TITLED, *SIX, *LONG)
+NOTED = build(
+    frame(
+        *(
+            rows(label, [30.0, 31.5], dataset=name, labelled_pretraining=True, external_data=True)
+            for label in ("ncp[neighbour=3]", "amoc")
+            for name in ("cifar10", "cifar100", "stl10")
+        )
+    )
+)
+ALL = (*TABLES, *WIDE, *CLAIMED, *STUBBED, *PAPER, *NARROW, *LABELLED, *TITLED, *SIX, *NOTED, *LONG)
 
 
 @pytest.mark.parametrize(
