@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,8 +16,11 @@ from bench.errors import BenchError, unknown
 from bench.execution import Execution, Precision
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.table import Table
 
+    from bench.data.profiles import DataProfile
+    from bench.grammar import Spec
     from bench.perf.measure import Measured
     from bench.perf.profiling import Profile
 
@@ -54,35 +58,42 @@ def perf(
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's profiler talks to stderr; read when torch is loaded
     from rich.console import Console
 
-    from bench.data.profiles import profile_of
     from bench.engine.conditions import Conditions, resolved
     from bench.executors.run import available_device
-    from bench.grammar import expand, parse_specs
     from bench.perf.measure import measured
 
     console, where = Console(), available_device(device)
-    carried_out = resolved(execution, where)
-    subjects = [
-        (profile_of(data.name), point, {**size, **own})
-        for data in parse_specs(datasets)
-        for size in _batch_sizes(batch_size)
-        for own in _precisions(precision)
-        for spec in parse_specs(methods)
-        for point in expand(spec)
-    ]
+    conditions, steps_are = Conditions(where, threads=threads), resolved(execution, where)
     rows: list[Measured] = []
-    conditions = Conditions(where, threads=threads)
-    for data, spec, overrides in subjects:
+    for data, spec, settings in _subjects(methods, datasets, _batch_sizes(batch_size), _precisions(precision)):
         with console.status(f"measuring {spec.text} on {data.name}"):
-            rows.extend(measured(spec, data, conditions, steps, overrides, execution=carried_out, with_profile=profile))
-    for first in range(0, len(rows), WIDTH):
-        console.print(_table(rows[first : first + WIDTH]), highlight=False)
-    for row in rows:
-        if row.profile is not None:
-            console.print(_operations(row, row.profile), highlight=False)
-    console.print(_footer(rows[-1]), highlight=False, style="dim")
+            rows += measured(spec, data, conditions, steps, settings, execution=steps_are, with_profile=profile)
+    for part in _parts(rows):
+        console.print(part, highlight=False)
     if out is not None:
         _write(rows, out)
+
+
+def _subjects(
+    methods: str, datasets: str, batch_sizes: list[dict[str, int]], precisions: list[dict[str, str]]
+) -> list[tuple[DataProfile, Spec, dict[str, Any]]]:
+    """What is measured: settings of methods on data sets, and those that replace the settings' own."""
+    from bench.data.profiles import profile_of
+    from bench.grammar import expand, parse_specs
+
+    return [
+        (profile_of(data.name), point, {**size, **precision})
+        for data, size, precision, spec in product(parse_specs(datasets), batch_sizes, precisions, parse_specs(methods))
+        for point in expand(spec)
+    ]
+
+
+def _parts(rows: list[Measured]) -> Iterator[RenderableType]:
+    """The numbers, the operations of those that were profiled, and how it was measured."""
+    for first in range(0, len(rows), WIDTH):
+        yield _table(rows[first : first + WIDTH])
+    yield from (_operations(row, row.profile) for row in rows if row.profile is not None)
+    yield f"[dim]{_footer(rows[-1])}[/]"
 
 
 def _batch_sizes(text: str | None) -> list[dict[str, int]]:

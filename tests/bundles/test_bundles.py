@@ -31,14 +31,12 @@ from bench.errors import BenchError
 from bench.executors.product import bits_of
 from bench.keys import canonical, recipe_key
 from bench.plan import DataRef
-from bench.protocols.recipes import PROTOCOLS
 from bench.randomness import Randomness
 from bench.schema import Row, arrow_schema
 from bench.store import CORRECT, Store, parquet
-from bench.sweep import Sweep
 from tests.cli.runner import invoke
-from tests.conftest import Ran
-from tests.plugins import CHEAP, PGD2, write_method, write_trained
+from tests.conftest import Ran, add_cheap_protocols, cheap_sweep
+from tests.plugins import PGD2, write_method, write_trained
 
 pytestmark = pytest.mark.xdist_group("bundles")
 """What is trained once is trained by one process."""
@@ -52,10 +50,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
     """A cell by PGD that is finished, and whose method is gone."""
     folder = tmp_path_factory.mktemp("made")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(PROTOCOLS, CHEAP.name, CHEAP)  # type: ignore[arg-type]
-        options = {"protocols": CHEAP.name, "seeds": 1, "limit": "train=40,test=20", "device": "cpu", "jobs": 1}
-        sweep = Sweep.of(methods=write_trained(folder), out=folder / "runs", data_dir=folder / "data", **options)
-        yield Ran(sweep)
+        add_cheap_protocols(patch)
+        yield Ran(cheap_sweep(folder, methods=write_trained(folder)))
 
 
 @pytest.fixture(scope="module")

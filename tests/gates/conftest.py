@@ -19,15 +19,13 @@ from bench.contract import Encoder
 from bench.data.loading import data_set
 from bench.data.sources import DataSet
 from bench.data.views import pixels_of
-from bench.executors import execute
 from bench.gates.subject import Outcome, Subject
 from bench.plan import DataRef
-from bench.planning import plan_of
-from bench.protocols.recipes import PROTOCOLS
 from bench.randomness import Randomness
 from bench.store import Store
 from bench.sweep import Sweep
-from tests.plugins import CHEAP, write_method
+from tests.conftest import add_cheap_protocols, cheap_sweep, finished_in
+from tests.plugins import write_method
 
 Work = Callable[[nn.Module, Tensor], Tensor]
 EPS = 0.1
@@ -63,20 +61,15 @@ class Cell:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     """A sweep of one throw-away method under a protocol without AutoAttack, carried out."""
     folder = tmp_path_factory.mktemp("finished")
-    sweep = Sweep.of(
-        methods=write_method(folder), protocols="cheap", seeds=1, limit="train=40,test=20", device="cpu", jobs=1,
-        out=folder / "runs", data_dir=folder / "data",
-    )  # fmt: skip
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setitem(PROTOCOLS, "cheap", CHEAP)  # type: ignore[arg-type]
-        assert execute(plan_of(sweep), Store.open(sweep.out), sweep, lambda _: None).ok
-    return sweep
+    methods = write_method(folder)
+    assert finished_in(folder, methods=methods).summary.ok
+    return cheap_sweep(folder, methods=methods)
 
 
 @pytest.fixture
 def cell(finished: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cell:
     """A copy of that store, for one test."""
-    monkeypatch.setitem(PROTOCOLS, "cheap", CHEAP)  # type: ignore[arg-type]
+    add_cheap_protocols(monkeypatch)
     shutil.copytree(finished.out, tmp_path / "runs")
     return Cell(Store.open(tmp_path / "runs"), finished.model_copy(update={"out": tmp_path / "runs"}))
 

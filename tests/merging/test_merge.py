@@ -15,13 +15,12 @@ from bench.executors.product import sound
 from bench.merging.decisions import Kind
 from bench.merging.merge import Merge
 from bench.plan import StageKind
-from bench.protocols.recipes import PROTOCOLS
 from bench.schema import Row
 from bench.store import FORMAT, STAGE, Store
 from bench.sweep import Sweep
 from tests.cli.runner import invoke
-from tests.conftest import Ran
-from tests.plugins import CHEAP, CHEAP_ALF, write_method
+from tests.conftest import Ran, add_cheap_protocols, cheap_sweep
+from tests.plugins import write_method
 
 pytestmark = pytest.mark.xdist_group("merging")
 """What is trained once is trained by one process."""
@@ -41,14 +40,12 @@ MACHINES: Mapping[str, tuple[float, Mapping[str, Any]]] = {
 def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with the store of each machine; not to be changed."""
     folder = tmp_path_factory.mktemp("machines")
-    usual = {"protocols": "cheap", "limit": "train=40,test=20", "device": "cpu", "jobs": 1}
     with pytest.MonkeyPatch.context() as patch:
-        for protocol in (CHEAP, CHEAP_ALF):
-            patch.setitem(PROTOCOLS, protocol.name, protocol)  # type: ignore[arg-type]
+        add_cheap_protocols(patch)
         for name, (shift, options) in MACHINES.items():
             patch.setenv("SHIFT", str(shift))
             method = write_method(folder, body=SHIFTED)
-            Ran(Sweep.of(methods=method, out=folder / name, data_dir=folder / "data", **{**usual, **options}))
+            Ran(cheap_sweep(folder, methods=method, out=folder / name, **options))
         yield folder
 
 
