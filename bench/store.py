@@ -464,7 +464,9 @@ def read_rows(root: Path | str) -> pd.DataFrame:
     """
     import pandas as pd
 
-    newest = _newest(Path(root))
+    if Path(root).is_file():
+        raise BenchError(f"'{root}' is a file, and results lie in a folder: name the --out of `bench run`.")
+    newest = _newest(Store.existing(root).root)
     if not newest:
         raise BenchError(f"no results in '{root}': `bench run` writes them there, or name another folder.")
     frames = [_row(path).to_pandas().dropna(axis="columns", how="all") for path in newest.values()]

@@ -178,6 +178,17 @@ class TestRows:
         with pytest.raises(BenchError, match="upgrade it"):
             read_rows(store.root)
 
+    def test_no_row_of_a_newer_store_is_read(self, store: Store) -> None:
+        store.add_row(row())
+        (store.root / "format.json").write_text(json.dumps({"schema_version": SCHEMA_VERSION + 1}))
+        with pytest.raises(BenchError, match="upgrade it"):
+            read_rows(store.root)
+
+    def test_a_file_is_no_store(self, tmp_path: Path) -> None:
+        (tmp_path / "runs").write_text("")
+        with pytest.raises(BenchError, match="runs' is a file, and results lie in a folder"):
+            read_rows(tmp_path / "runs")
+
 
 class TestFolder:
     @pytest.mark.parametrize(

@@ -70,8 +70,12 @@ def read(path: Path) -> tuple[Mapping[str, Any], Parts]:
     """Manifest and parts of a bundle; whether contents are what the manifest says is left to be checked.
 
     Raises:
-        BenchError: if the file is torn, is no bundle, holds what no bundle holds, or was written by a newer version.
+        BenchError: if the file is not there, is torn, is no bundle, holds what no bundle holds, or was written by a
+            newer version.
     """
+    if not path.is_file():
+        found = "a folder" if path.is_dir() else "not there"
+        raise BenchError(f"'{path}' is {found}: name a file that `bench submit` wrote.")
     with _explained(path), zipfile.ZipFile(path) as file:
         members = _members(path, file)
         parts = {name: file.read(member) for name, member in members.items()}

@@ -56,7 +56,7 @@ def merge(
         return
     tally = planned.carry_out()
     settled = len(planned.decision.conflicts)
-    told = f"; {settled} conflicts settled by --prefer {prefer}" if settled else ""
+    told = f"; {settled} conflict{'s' * (settled != 1)} settled by --prefer {prefer}" if settled else ""
     print(f"{out}: {tally.stages} stages and {tally.rows} rows added{told}")
     raise typer.Exit(ExitCode.FAILED if broken else ExitCode.OK)
 

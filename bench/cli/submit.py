@@ -43,7 +43,10 @@ def submit(
         raise BenchError(f"'{out}' is there already and is not overwritten: remove it, or give another --out.")
     source = Store.existing(store)
     row = find_row(source, cell)
-    pack(source, row, out, weights=not without_weights)
+    try:
+        pack(source, row, out, weights=not without_weights)
+    except OSError as error:
+        raise BenchError(f"cannot write '{out}' ({error.strerror}): give another --out.") from error
     print(_told(out, usage_of(out), row["gate_verdict"]))
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from bench.errors import BenchError
 from bench.garbage import Graph, graph_of, needed
-from bench.store import FORMAT, Store
+from bench.store import FORMAT, Store, read_rows
 
 Row: TypeAlias = Mapping[str, Any]
 Record: TypeAlias = Mapping[str, Any]
@@ -47,6 +47,7 @@ class Source:
             )
         rows = store.latest_rows()
         if torn := [store.row_files(cell)[-1] for cell in store.cells() if cell not in rows]:
+            read_rows(path)  # Says which of the two it is, wherever it can tell.
             raise BenchError(
                 f"'{torn[0]}' is damaged, or was written by a newer acl-bench: upgrade, or remove it and run the same "
                 f"`bench run` there again; it writes the row anew from the finished stages."

@@ -91,6 +91,8 @@ def _cell(frame: pd.DataFrame, rows: Mapping[str, Mapping[str, Any]], text: str,
     try:
         return find_cell(rows, text)
     except BenchError as error:
+        if is_method and text in set(frame["protocol"]):
+            raise BenchError(f"'{text}' is a protocol beside a method: give two methods, or two protocols.") from error
         if is_method and "/" not in text:
             raise unknown("method (in these results)", text, set(frame["label"])) from error
         raise

@@ -117,6 +117,9 @@ def _read(path: Path) -> Any:
     """The family of a file: its section [family], or all of it."""
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise BenchError(f"family '{path}' cannot be read ({reason}): name a file that lists {_FIELDS}.") from error
+    except ValueError as error:
         raise BenchError(f"'{path}' cannot be read as TOML: {error}. It should list {_FIELDS}.") from error
     return content.get(SECTION, content)

@@ -331,6 +331,12 @@ def test_a_torn_bundle_is_a_slip_and_leaves_nothing_behind(
     assert [path.name for path in tmp_path.iterdir()] == ["torn.zip"]
 
 
+@pytest.mark.parametrize(("name", "found"), [("", "a folder"), ("none.zip", "not there")])
+def test_what_is_no_file_is_no_bundle(tmp_path: Path, name: str, found: str) -> None:
+    with pytest.raises(BenchError, match=f"is {found}: name a file that `bench submit` wrote"):
+        container.read(tmp_path / name)
+
+
 def test_a_name_that_stands_twice_is_refused(bundle: Path, tmp_path: Path) -> None:
     path = tmp_path / "twice.zip"
     path.write_bytes(bundle.read_bytes())

@@ -113,6 +113,7 @@ TABLE = frame(
         ("ncp", "amoc", r"never judged alike: ncp has digits/slf-1 \(schedule quick.*\), amoc has cifar10/slf-1"),
         ("ncp", "nobody", r"unknown method \(in these results\) 'nobody'"),
         ("ncp/digits/slf-1/seed0", "nobody", "no finished cell is called 'nobody'"),
+        ("ncp", "slf-1", "'slf-1' is a protocol beside a method"),
         ("ncp", "ncp/digits/slf-1/seed0", "'ncp' is a method and 'ncp/digits/slf-1/seed0' is a single cell"),
         ("ncp/digits/slf-1/seed0", "ncp/digits/slf-1/seed0", "one and the same cell"),
         ("ncp/digits/slf-1/seed0", "amoc/cifar10/slf-1/seed0", "dataset is digits and cifar10"),

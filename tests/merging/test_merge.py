@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from bench.errors import BenchError
@@ -212,16 +214,23 @@ class TestFindings:
         assert json.loads(only_row(Store(tmp_path / "both"))["warnings"]) == json.loads(only_row(one)["warnings"])
 
 
+def make_its_row_newer(store: Store) -> None:
+    file = next(store.root.glob("rows/*"))
+    row = pq.read_table(file).to_pydict() | {"schema_version": [99]}
+    pq.write_table(pa.table(row), file)
+
+
 class TestRefusals:
     @pytest.mark.parametrize(
         ("spoil", "message"),
         [
             (lambda store: (store.root / FORMAT).unlink(), "is no store of results"),
             (lambda store: (store.root / FORMAT).write_text('{"schema_version": 99}'), "schema version 99.*upgrade"),
-            (lambda store: next(store.root.glob("rows/*")).write_bytes(b"PAR1"), "is damaged.*run"),
+            (lambda store: next(store.root.glob("rows/*")).write_bytes(b"PAR1"), r"is damaged \(.*run"),
+            (make_its_row_newer, "rows.*schema version 99.*upgrade"),
             (lambda store: next(store.root.glob("stages/*/head*")).write_bytes(b"torn"), "is damaged.*--rerun"),
         ],
-        ids=["no store", "a newer schema", "a torn row", "a torn product"],
+        ids=["no store", "a newer schema", "a torn row", "a newer row", "a torn product"],
     )
     def test_a_store_that_is_not_whole(
         self, tmp_path: Path, machine: Machine, spoil: Callable[[Store], object], message: str
