@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -39,7 +41,7 @@ def _parts(table: Table, styled: bool) -> Iterator[RenderableType]:
     yield from (Text(f"[{letter}] {text}") for text, letter in table.footnotes.items())
     for listing in listings(table):
         yield Text(listing.title[0].lower() + listing.title[1:], style="bold")
-        yield _listed(listing)
+        yield _Listed(listing)
     yield from (Text(note, style="dim") for note in table.notes)
     yield Text(table.provenance.text + "\n", style="dim")
 
@@ -53,8 +55,7 @@ class _Results:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         whole = self._grid(self.table.groups)
-        width = Measurement.get(console, options.update(max_width=_BOUNDLESS), whole).maximum
-        if width <= options.max_width:
+        if _fits(whole, console, options):
             yield whole
         else:
             yield from (self._grid([group]) for group in self.table.groups)
@@ -93,14 +94,34 @@ def _note(table: Table, footnotes: Sequence[str]) -> tuple[str, str]:
     return (f" [{letters(table, footnotes)}]" if footnotes else "", "dim")
 
 
-def _listed(listing: Listing) -> Grid:
-    grid = _grid()
-    for heading in listing.headings:
-        number = heading in listing.numbers
-        grid.add_column(heading, justify="right" if number else "left", overflow="fold", no_wrap=number)
-    for row in listing.rows:
-        grid.add_row(*map(Text, row))
-    return grid
+@dataclass(frozen=True)
+class _Listed:
+    """A listing, where the console is wide enough; else one grid per text of its first column, under that text."""
+
+    listing: Listing
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        whole = self._grid(self.listing.headings, self.listing.rows)
+        if _fits(whole, console, options):
+            yield whole
+            return
+        for first, rows in groupby(self.listing.rows, key=itemgetter(0)):
+            yield Text(first)
+            yield self._grid(self.listing.headings[1:], [row[1:] for row in rows])
+
+    def _grid(self, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Grid:
+        grid = _grid()
+        for heading in headings:
+            number = heading in self.listing.numbers
+            grid.add_column(heading, justify="right" if number else "left", overflow="fold", no_wrap=number)
+        for row in rows:
+            grid.add_row(*map(Text, row))
+        return grid
+
+
+def _fits(grid: Grid, console: Console, options: ConsoleOptions) -> bool:
+    """Whether a grid can be shown without a line folded."""
+    return Measurement.get(console, options.update(max_width=_BOUNDLESS), grid).maximum <= options.max_width
 
 
 def _grid() -> Grid:

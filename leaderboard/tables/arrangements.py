@@ -9,6 +9,7 @@ import pandas as pd
 
 from leaderboard.layouts import Arrangement
 from leaderboard.rows import Setting, current
+from leaderboard.spelling import by_number
 from leaderboard.tables.blocks import LINE, UNDER, Block, Plan, ordered_datasets, ordered_protocols, usual
 from leaderboard.tables.model import Group, Key, Line, title_of
 
@@ -24,7 +25,7 @@ def arranged(setting: Setting, rows: pd.DataFrame, order: Sequence[str]) -> Bloc
     kept = current(rows)
     kept = kept.assign(**{LINE: kept["label"], UNDER: kept["protocol"]})
     labels = set(kept["label"])
-    lines = (*(label for label in dict.fromkeys(order) if label in labels), *sorted(labels - set(order)))
+    lines = (*(label for label in dict.fromkeys(order) if label in labels), *sorted(labels - set(order), key=by_number))
     places = ["dataset", "protocol"]
     older = Counter(zip(*(rows[name] for name in places), strict=True))
     older.subtract(Counter(zip(*(kept[name] for name in places), strict=True)))

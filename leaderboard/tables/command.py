@@ -19,6 +19,17 @@ LAYOUT_HELP = (
     "protocols, else per protocol."
 )
 
+EXAMPLES = """
+[bold]Examples[/]
+
+[dim]for a paper; with the published numbers, as a web page:[/]
+  bench table --format latex > table.tex
+  bench table --claims --format html > table.html
+[dim]some of the rows; as a table of a paper lays them out:[/]
+  bench table --methods simclr,ncp,amoc --protocols slf-1
+  bench table --layout amoc/table5
+"""
+
 
 def table(
     out: Annotated[Path, typer.Option(metavar="DIR", help="The store that `bench run` wrote.")] = Path("runs"),
@@ -39,7 +50,8 @@ def table(
     from leaderboard.tables import build
 
     if fragment and form not in FRAGMENT:
-        raise BenchError(f"There are fragments of {', '.join(FRAGMENT)} alone, not of {form}: leave out --fragment.")
+        wanted = " and ".join(FRAGMENT)
+        raise BenchError(f"--fragment is for {wanted} alone, not for {form}: leave it out, or change --format.")
     selection = Selection.parse(methods, datasets, protocols, schedule)
     options = {"--out": out, "--methods": methods, "--datasets": datasets, "--protocols": protocols}
     command = _command({**options, "--schedule": schedule, "--layout": paper, "--format": form})

@@ -164,7 +164,7 @@ def of_table(table: Table, rows: pd.DataFrame, families: Mapping[str, int], olde
 
 
 def _accuracies(table: Table, families: Mapping[str, int]) -> Iterator[str]:
-    counted = [f"the {count} tests of {protocol or 'this table'}" for protocol, count in families.items()]
+    counted = [f"the {count} tests of {protocol or 'this table'}" for protocol, count in families.items() if count]
     meanings = "; ".join(f"{measure.heading}: {measure.meaning}" for measure in _measures(table))
     yield f"Accuracy in % of the test images ({meanings}): {_SPREAD}."
     yield from of_tests(table.tests, *_headings(table), counted)

@@ -14,6 +14,7 @@ import pandas as pd
 from bench.errors import BenchError
 from bench.grammar import Spec, parse_spec
 from leaderboard.rows import Setting, by_setting, current, head_of
+from leaderboard.spelling import by_number
 from leaderboard.tables.blocks import UNDER, usual
 from leaderboard.tables.judged import one_row_per_head
 from leaderboard.tables.model import Key, Measure, Metric, measure_of
@@ -53,7 +54,7 @@ class PaperRows:
             listed.index(label) if label in listed else len(listed),
             methods.index(name) if name in methods else len(methods),
             tuple(option.place(value) for option, value in self._values(label, self.rows)),
-            label,
+            by_number(label),
         )
 
     def _values(self, label: str, rows: pd.DataFrame) -> Iterator[tuple[Option, str]]:

@@ -71,7 +71,7 @@ def test_it_is_a_typer_command(out: Path) -> None:
 
 
 def test_there_is_no_fragment_of_what_has_no_document(out: Path) -> None:
-    with pytest.raises(BenchError, match="fragments of latex, html alone, not of csv"):
+    with pytest.raises(BenchError, match="for latex and html alone, not for csv"):
         table(out=out, format=Format.CSV, fragment=True)
 
 

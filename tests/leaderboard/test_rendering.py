@@ -56,6 +56,13 @@ def test_no_number_is_cut_however_narrow_the_terminal(width: int) -> None:
     assert sorted(numbers) == sorted(2 * 3 * ["36.10", "39.10", "76.10"])
 
 
+def test_tests_that_are_too_wide_for_the_terminal_stand_column_by_column() -> None:
+    wide, narrow = printed(250), printed(80)
+
+    assert "best vs other" in wide and narrow.count("best vs other") > wide.count("best vs other")
+    assert sorted(re.findall(r"\[-?\d.*?\]", narrow)) == sorted(re.findall(r"\[-?\d.*?\]", wide))
+
+
 def test_markdown_has_one_row_per_method_and_escapes_its_own_signs() -> None:
     text = markdown(TABLES)
     grid = [line for line in text.splitlines() if line.startswith("|")]

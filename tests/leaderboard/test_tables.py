@@ -265,3 +265,11 @@ def test_the_origin_of_the_numbers_is_kept() -> None:
     [table] = build(frame(rows("ncp", [40, 41])), command="bench table --out x")
 
     assert table.provenance.text.startswith("bench table --out x; 2 rows, hash ")
+
+
+def test_a_grid_without_an_order_goes_by_its_numbers() -> None:
+    grid = frame(*(rows(f"ncp[clusters={count}]", [40.0, 41.0]) for count in (10, 2, 5)))
+
+    [table] = build(grid)
+
+    assert [line.label for line in table.lines] == ["ncp[clusters=2]", "ncp[clusters=5]", "ncp[clusters=10]"]
