@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import sys
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -129,13 +130,16 @@ def _broken(name: str, origin: str, error: Exception) -> Callable[[], None]:
 
 
 def add_declared(group: str = COMMANDS) -> None:
-    """Add the commands that installed packages declare; one that is broken disturbs no other."""
+    """Add the commands that installed packages declare; one that is broken disturbs no other.
+
+    `EXAMPLES` of a command's module, if there are any, stand under its options.
+    """
     for point in importlib.metadata.entry_points(group=group):
         try:
             function = point.load()
         except Exception as error:
             function = _broken(point.name, point.value, error)
-        add(point.name, function)
+        add(point.name, function, getattr(sys.modules.get(function.__module__), "EXAMPLES", None))
 
 
 add("run", takes_sweeps(run))

@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 DEFAULT = Path("runs")
 _PIPE_WIDTH = 120  # Columns where there is no terminal whose width could be asked for.
 
+EXAMPLES = """
+[bold]Examples[/]
+
+[dim]of a method, with ours beside them if ./runs has any; of one paper, for a spreadsheet:[/]
+  bench claims ncp
+  bench claims --paper AMOC --metric aa --format csv > amoc.csv
+"""
+
 
 def claims(
     method: Annotated[

@@ -16,6 +16,17 @@ if TYPE_CHECKING:
 
 _PIPE_WIDTH = 120  # Columns where there is no terminal whose width could be asked for.
 
+EXAMPLES = """
+[bold]Examples[/]
+
+[dim]two methods; two cells, image by image; two protocols on the same encoders:[/]
+  bench compare ncp amoc
+  bench compare ncp/digits/slf-1/seed0 amoc/digits/slf-1/seed0
+  bench compare slf-1 slf@deacl-2024
+[dim]p-values adjusted over comparisons that were written down first:[/]
+  bench compare ncp amoc --family digits
+"""
+
 
 def compare(
     a: Annotated[str, typer.Argument(metavar="A", help="Method (ncp), cell (ncp/digits/slf-1/seed0) or protocol.")],

@@ -26,6 +26,18 @@ SHOWN: Mapping[Kind, str] = {
 KIND_HELP = "What to show; without it, the kinds are listed."
 FORMAT_HELP = "Images besides the numbers: svg, pdf, png; by default all."
 
+EXAMPLES = """
+[bold]Examples[/]
+
+[dim]what can be drawn; differences from a control, with intervals:[/]
+  bench figure
+  bench figure comparisons --control simclr
+[dim]accuracy against a setting, for a run over several of its values:[/]
+  bench figure option --option neighbour --methods "ncp\\[neighbour=\\[2,3,4]]"
+[dim]one kind of file, somewhere else:[/]
+  bench figure curves --write paper/figures --format pdf
+"""
+
 
 def figure(
     kind: Annotated[str | None, typer.Argument(metavar="KIND", help=KIND_HELP)] = None,

@@ -45,28 +45,30 @@ FORMAT_HELP = f"Of tables: {', '.join(Format)}."
 FOLDER = Path("figures")
 WRITE_HELP = f"Where the files of figures go, ./{FOLDER} by default."
 
+EXAMPLES = """
+[bold]Examples[/]
+
+[dim]all that there is; one of them, minutes on a CPU:[/]
+  bench reproduce
+  bench reproduce ncp-acl/table2 --seeds 5
+[dim]what it would need, nothing is run; what the store holds, for a paper:[/]
+  bench reproduce amoc/fig3 --schedule short --plan
+  bench reproduce amoc/table8 --no-run --format latex
+"""
+
 
 @takes_flags(*FLAGS)
 def reproduce(
     flags: Mapping[str, Any],
     *,
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help=NAME_HELP, show_default=False)] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help=NAME_HELP, show_default=False)] = None,
     plan: Annotated[bool, typer.Option("--plan", help=PLAN_HELP)] = False,
     run: Annotated[bool, typer.Option("--run/--no-run", help=RUN_HELP, show_default=False)] = True,
     sweep: Annotated[bool, typer.Option("--sweep", help=SWEEP_HELP)] = False,
     format: Annotated[str | None, typer.Option(metavar="NAME", help=FORMAT_HELP)] = None,
     write: Annotated[Path | None, typer.Option(metavar="DIR", help=WRITE_HELP)] = None,
 ) -> int:
-    """Run what a table or figure of a paper needs, and show it: quick, on digits, unless --schedule says otherwise.
-
-    bench reproduce: lists them.
-
-    bench reproduce ncp-acl/table2 --seeds 5: minutes on a CPU, prints the table.
-
-    bench reproduce amoc/fig3 --schedule short --plan: what it would need, runs nothing.
-
-    bench reproduce amoc/table8 --no-run --format latex: what the store holds, for a paper.
-    """
+    """Run what a table or figure of a paper needs, and show it: quick, on digits, unless --schedule says otherwise."""
     _check(format, write)
     if name is None:
         _list(flags)

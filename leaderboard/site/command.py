@@ -11,6 +11,14 @@ import typer
 
 STORE = Path("runs")
 
+EXAMPLES = """
+[bold]Examples[/]
+
+[dim]of the rows in ./runs, then open page/index.html; of another store:[/]
+  bench leaderboard build --out page
+  bench leaderboard build --from all --out page
+"""
+
 
 class Action(StrEnum):
     """What can be done with a leaderboard."""
@@ -19,13 +27,17 @@ class Action(StrEnum):
 
 
 def leaderboard(
-    action: Annotated[Action, typer.Argument(show_default=False)],
+    action: Annotated[str, typer.Argument(metavar="build", help="What to do: build is all there is.")],
     *,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where index.html is written.")] = Path("leaderboard-page"),
     store: Annotated[Path, typer.Option("--from", metavar="DIR", help="The store that `bench run` wrote.")] = STORE,
 ) -> None:
     """Write the leaderboard of a store, the literature beside it, as one page that opens without a server."""
-    ACTIONS[action](out, store)
+    from bench.errors import unknown
+
+    if action not in ACTIONS:
+        raise unknown("action", action, ACTIONS)
+    ACTIONS[Action(action)](out, store)
 
 
 def _build(out: Path, store: Path) -> None:

@@ -144,11 +144,19 @@ class TestFailures:
             raise BenchError("here")
 
 
+GOOD = """
+EXAMPLES = "bench good --well"
+def good() -> None:
+    'Reports.'
+    print('reported')
+"""
+
+
 class TestDeclaredCommands:
     @pytest.fixture
     def declared(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> typer.Typer:
         """The app with the commands of a package that declares a good one and a broken one."""
-        (tmp_path / "reports.py").write_text("def good() -> None:\n    'Reports.'\n    print('reported')\n")
+        (tmp_path / "reports.py").write_text(GOOD)
         info = tmp_path / "reports-1.0.dist-info"
         info.mkdir()
         (info / "METADATA").write_text("Metadata-Version: 2.1\nName: reports\nVersion: 1.0\n")
@@ -160,6 +168,7 @@ class TestDeclaredCommands:
 
     def test_they_are_commands_like_any_other(self, declared: typer.Typer) -> None:
         assert invoke("good", app=declared) == (0, "reported\n", "")
+        assert "bench good --well" in invoke("good", "--help", app=declared)[1]
 
     def test_a_broken_one_is_named_and_harms_no_other(self, declared: typer.Typer) -> None:
         assert "Does not work: reports_no_more:bad does not import" in invoke("--help", app=declared)[1]

@@ -345,7 +345,7 @@ def test_bad_input_is_named(store: Path, tmp_path: Path) -> None:
     for arguments, message in [
         (["build", "--from", str(tmp_path / "empty")], "no results in"),
         (["build", "--from", str(store), "--out", str(tmp_path / "file")], "name another folder with --out"),
-        (["bild"], "'bild' is not"),
+        (["bild"], "unknown action 'bild': did you mean 'build'?"),
     ]:
         code, _, errors = build(*arguments)
         assert code == 2
