@@ -157,7 +157,7 @@ CASES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "no such cell to submit": ("submit gone --out a.zip", ("no finished cell is called 'gone'",)),
     "a bundle that is no zip": ("submit gone --out a.tar", ("should end with .zip", "--out a.zip")),
     "torn bundle": ("verify tensor.pt", ("'tensor.pt' is no whole bundle", "have it sent again")),
-    "no bundle": ("verify gone.zip", ("gone.zip", "see whether the path exists")),
+    "no bundle": ("verify gone.zip", ("gone.zip", "is not there: name a file that")),
     "merging what is no store": ("merge nothing --out both", ("'nothing' is no store", "bench run --out")),
     "merging a newer store": ("merge newer --out both", ("'newer'", "schema version 99", "upgrade it")),
     "unknown layout": ("table --layout table2", ("layout 'table2'", "did you mean 'ncp-acl/table2'?")),
