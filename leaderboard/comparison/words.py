@@ -20,8 +20,12 @@ RANKED_BESIDE = 8
 """Pairs from which an exact rank test is worth reading beside t."""
 FEW = 10
 """Pre-training seeds below which percentile intervals are noticeably too short."""
-LOOSE = 0.3
-"""Correlation below which pairing by seed hardly buys anything."""
+PAIRING = (
+    (0.3, "pairing by seed helped"),
+    (0.0, "pairing by seed hardly helped"),
+    (-1.0, "pairing by seed did not help, it widened the interval"),
+)
+"""The least correlation over seeds to what pairing by them did: the variance of a difference falls as it rises."""
 
 
 def signed(points: float) -> str:
@@ -140,7 +144,7 @@ def _t_test(test: PairedTest, names: tuple[str, str]) -> str:
 def _correlation(test: PairedTest) -> str:
     if test.correlation is None:
         return "How the two go together over seeds cannot be told from so few."
-    bought = "pairing by seed hardly helped" if test.correlation < LOOSE else "pairing by seed helped"
+    bought = next(words for least, words in PAIRING if test.correlation >= least)
     return f"Over seeds the two correlate by {test.correlation:.2f}: {bought}."
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from leaderboard.figures.contrasts import Contrast, contrasts, differences, lines_of, notes
+from leaderboard.figures.contrasts import Contrast, contrasts, differences, family_of, lines_of, notes
 from leaderboard.figures.material import Material
 from leaderboard.figures.model import Along, Axis, Figure, Guide, Panel
 from leaderboard.tables.model import measure_of
@@ -54,7 +54,9 @@ def _row(
             title=material.place_title(*place) if metric == metrics[0] else "",
             x=Axis(f"{measure_of(metric).heading} {unit}"),
             y=lines_of(names),
-            series=tuple(differences([one for one in here if one.metric == metric], names, bool(control), len(found))),
+            series=tuple(
+                differences([one for one in here if one.metric == metric], names, bool(control), family_of(found))
+            ),
             guides=(Guide(0.0, Along.X),),
         )
         for metric in metrics

@@ -15,8 +15,8 @@ from leaderboard.statistics.paired import ALPHA, PairedTest, holm, paired_t
 MOST_PAIRS = 36
 """Lines of a dot plot that can still be read; more methods need a control."""
 UNDECIDABLE = (
-    "Where every difference is the same number a t-test has no variance to work with: no p-value and no interval is "
-    "drawn."
+    "Where every difference is the same number a t-test has no variance to work with: no interval is drawn, and no "
+    "p-value either unless that number is 0."
 )
 DOUBTED = "Methods of which a gate failed are left out: {}."
 
@@ -29,7 +29,7 @@ class Contrast:
         a, b: labels.
         dataset, protocol, metric: where.
         test: of a - b, points.
-        p_adjusted: Holm over all tests of the figure; None where the differences do not vary.
+        p_adjusted: Holm over all tests of the figure; None where every difference is the same number but 0.
     """
 
     a: str
@@ -44,6 +44,11 @@ class Contrast:
     def name(self) -> str:
         """`ncp - simclr`."""
         return f"{self.a} \N{MINUS SIGN} {self.b}"
+
+    @property
+    def undecidable(self) -> bool:
+        """Whether every difference is the same number but 0, which is in no family, as in tables."""
+        return self.test.constant and self.test.mean_difference != 0
 
     @property
     def tells_apart(self) -> bool:
@@ -81,8 +86,13 @@ def contrasts(material: Material, metrics: Sequence[str], control: str | None = 
         raise nothing_to_draw(
             "no two methods share two seeds in one place", "run more seeds, or more methods (bench run --seeds 5)"
         )
-    adjusted = iter(holm([one.test.p for one in found if not one.test.constant]))
-    return tuple(one if one.test.constant else replace(one, p_adjusted=next(adjusted)) for one in found)
+    adjusted = iter(holm([one.test.p for one in found if not one.undecidable]))
+    return tuple(one if one.undecidable else replace(one, p_adjusted=next(adjusted)) for one in found)
+
+
+def family_of(found: Sequence[Contrast]) -> int:
+    """How many tests were adjusted together."""
+    return sum(one.p_adjusted is not None for one in found)
 
 
 def _pairs(labels: Sequence[str], control: str | None) -> list[tuple[str, str]]:
@@ -104,7 +114,7 @@ def notes(material: Material, found: Sequence[Contrast]) -> Iterator[str]:
     told = " to ".join(map(str, sorted({counts[0], counts[-1]})))
     yield (
         f"Paired t-tests by pre-training seed, two-sided, {told} seeds; bars are 95 % intervals of the mean "
-        f"difference, not adjusted; Holm's adjustment is over the {len(found)} tests of this figure."
+        f"difference, not adjusted; Holm's adjustment is over the {family_of(found)} tests of this figure."
     )
     if any(one.test.constant for one in found):
         yield UNDECIDABLE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from bench.attacks.threats import Metric
 from leaderboard.figures.material import (
     READING,
     Material,
@@ -15,32 +16,34 @@ from leaderboard.figures.material import (
     nothing_to_draw,
 )
 from leaderboard.figures.model import Along, Axis, Figure, Guide, Panel, Series
-from leaderboard.rows import Setting
+from leaderboard.rows import CORRUPTED, WORST, Setting, accuracies
 from leaderboard.tables.model import measure_of, title_of
 
 _OF_A_LADDER = ("attacks", "eps")
 """Options of a protocol by which the rungs of one ladder differ."""
 _LEVELS = 255
+_REMEDY = "run a ladder: bench run --attacks pgd20 --eps 0,1/255,2/255,4/255"
+_NO_ATTACK = frozenset({Metric.SA, WORST, *CORRUPTED})
+"""Accuracies that belong to no one attack."""
 
 
-def build(material: Material, metric: str = "ra_pgd20") -> Figure:
+def build(material: Material, metric: str | None = None) -> Figure:
     """A panel per data set, a line per method and protocol over eps; rows of one setting but for eps are joined.
 
     Args:
         material: rows of several eps.
-        metric: a column, or an attack whose accuracy is among the scores.
+        metric: a column, or an attack whose accuracy is among the scores; by default the first of RA, PGD-20, AA and
+            the other attacks that was met at two radii.
 
     Raises:
-        BenchError: if no method met the attack at two radii or more.
+        BenchError: if no method met the attack, or any by default, at two radii or more.
     """
+    metric = _climbed(material) if metric is None else metric
     material.metrics((metric,))
     rungs = _rungs(material, metric)
     whole = all(_is_whole(eps * _LEVELS) for eps in rungs)
     if len(rungs) < 2:
-        raise nothing_to_draw(
-            f"there is no number under {metric} at two radii",
-            "run a ladder: bench run --attacks pgd20 --eps 0,1/255,2/255,4/255",
-        )
+        raise nothing_to_draw(f"there is no number under {metric} at two radii", _REMEDY)
     datasets = list(dict.fromkeys(dataset for dataset, _ in material.places))
     panels = tuple(_panel(material, dataset, metric, whole, titled=len(datasets) > 1) for dataset in datasets)
     return Figure(
@@ -51,6 +54,14 @@ def build(material: Material, metric: str = "ra_pgd20") -> Figure:
         provenance=material.provenance,
         share_y=True,
     )
+
+
+def _climbed(material: Material) -> str:
+    """The first attack that was met at two radii."""
+    for metric in accuracies(material.rows):
+        if metric not in _NO_ATTACK and len(_rungs(material, metric)) > 1:
+            return metric
+    raise nothing_to_draw("there is no number under an attack at two radii", _REMEDY)
 
 
 def _rungs(material: Material, metric: str) -> list[float]:

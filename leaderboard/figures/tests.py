@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from leaderboard.figures.contrasts import Contrast, contrasts, differences, lines_of, notes, role_of, verdict
+from leaderboard.figures.contrasts import Contrast, contrasts, differences, family_of, lines_of, notes, role_of, verdict
 from leaderboard.figures.material import Material
 from leaderboard.figures.model import Along, Axis, Figure, Guide, Panel, Point, Role, Scale, Series
 from leaderboard.statistics.paired import ALPHA
@@ -28,7 +28,7 @@ def build(material: Material, metrics: Sequence[str] = (), control: str | None =
         name="tests",
         caption=f"P-values of paired t-tests and mean differences of {', '.join(material.labels)}; {material.setting}.",
         panels=tuple(
-            _row(of_group, _title(material, *group), len(found)) for group, of_group in sorted(
+            _row(of_group, _title(material, *group), family_of(found)) for group, of_group in sorted(
                 groups.items(), key=lambda item: material.places.index(item[0][:2]))
         ),
         notes=tuple(notes(material, found)),

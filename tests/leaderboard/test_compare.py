@@ -296,6 +296,7 @@ def test_two_cells_of_other_seeds_are_compared_by_image(store: Store) -> None:
         ([*A, 47.0], [*B, 41.0], ["sign flips p = 0.031, Wilcoxon's signed ranks p = 0.031. With fewer than 8 seeds"]),
         (A, B, ["Adjusted over the 2 tests of SA and AA", "the metric is secondary"]),
         (A, B, ["Not significant is not equal", "PGD-20 is no stand-in", "smoke test: no evidence"]),
+        (A, [100 - value for value in A], ["did not help, it widened the interval"]),
         (A, B[:3], ["do not have the same seeds", "paired t-test over 3 seeds"]),
         (A, B, ["the per-image outcomes are not in the store"]),
     ],

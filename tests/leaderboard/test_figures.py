@@ -156,9 +156,29 @@ def test_one_method_under_two_protocols_has_two_lines_with_dashes(store: Store) 
     assert [(one.label, one.dashed) for one in panel.series] == [("amoc (aff@amoc)", True), ("amoc (alf@amoc)", True)]
 
 
-def test_a_ladder_needs_two_rungs(store: Store) -> None:
-    with pytest.raises(BenchError, match=r"no number under ra_pgd20 at two radii.*--eps"):
-        ladder.build(material(store, rung("trades", 0.1, [9.0])))
+@pytest.mark.parametrize(
+    ("lower", "upper", "shown"),
+    [
+        ({"ra_pgd20": 40.0, "pgd20": 50.0}, {"ra_pgd20": 30.0, "pgd20": 45.0}, "RA (%)"),
+        ({"aa": 25.0, "pgd20": 50.0}, {"pgd20": 45.0}, "PGD-20 (%)"),
+        ({"scores": '{"slide": 50.0}'}, {"scores": '{"slide": 45.0}'}, "slide (%)"),
+    ],
+)
+def test_a_ladder_shows_the_first_attack_that_was_met_at_two_radii(
+    store: Store, lower: dict[str, Any], upper: dict[str, Any], shown: str
+) -> None:
+    rungs = ((0.1, lower), (0.2, upper))
+    parts = [row("trades", eps=eps, protocol=f"own-1[eps={eps}]", sa=90.0, **found) for eps, found in rungs]
+
+    [[panel]] = ladder.build(material(store, parts)).panels
+
+    assert panel.y.title == shown
+
+
+@pytest.mark.parametrize(("metric", "attack"), [(None, "an attack"), ("ra_pgd20", "ra_pgd20")])
+def test_a_ladder_needs_two_rungs(store: Store, metric: str | None, attack: str) -> None:
+    with pytest.raises(BenchError, match=rf"no number under {attack} at two radii.*--eps"):
+        ladder.build(material(store, rung("trades", 0.1, [9.0])), metric)
 
 
 def test_methods_that_differ_by_their_epochs_are_called_by_them(store: Store) -> None:

@@ -53,6 +53,22 @@ def test_a_difference_that_never_varies_has_neither_p_nor_interval(store: Store)
     assert any("no variance" in note for note in figure.notes)
 
 
+def test_the_family_of_a_figure_is_the_tests_that_were_adjusted_together_as_in_tables(store: Store) -> None:
+    equal, apart = rows("equal", [10.0, 11.0, 12.0]), rows("apart", [13.0, 14.0, 15.0])
+
+    figure = tests.build(material(store, *THREE, equal, apart), ("aa",), control="moco")
+
+    [[p_values, _]] = figure.panels
+    adjusted = {point.y: point.x for one in p_values.series if one.role is not Role.RAW for point in one.points}
+    [raw] = of_role(p_values, Role.RAW)
+    lines = {name.partition(" ")[0]: float(y) for y, name in enumerate(p_values.y.categories)}
+    assert set(adjusted) == {lines[name] for name in ("acl", "amoc", "equal")}
+    assert min(adjusted.values()) == pytest.approx(3 * min(point.x for point in raw.points))
+    assert adjusted[lines["equal"]] == 1.0
+    assert any("over the 3 tests of this figure" in note for note in figure.notes)
+    assert "told apart (p < 0.05 after Holm over 3 tests)" in {one.label for one in p_values.series}
+
+
 def test_comparisons_with_a_control_put_the_largest_difference_first(store: Store) -> None:
     figure = comparisons.build(material(store, *THREE), control="moco")
 
