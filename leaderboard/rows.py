@@ -133,7 +133,7 @@ class Setting:
     def text(self) -> str:
         """For a title: `schedule quick, Linf eps 8/255`."""
         parts = [f"schedule {self.schedule}"]
-        parts += [f"{self.epochs} epochs"] if self.epochs is not None else []
+        parts += [f"{self.epochs} epoch{'s' * (self.epochs != 1)}"] if self.epochs is not None else []
         parts += [f"{self.budget:g} passes per image"] if self.budget is not None else []
         parts += [f"{self.norm} eps {eps_text(self.eps)}"]
         parts += [self.precision] if self.precision != "fp32" else []
