@@ -39,9 +39,12 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Every check of behaviour; `nox -s tests -- -k views` runs some of them."""
+    """Every check of behaviour; `nox -s tests -- -k views` runs some of them.
+
+    A file's tests stay in one process: what several of them share is trained once.
+    """
     install(session)
-    session.run("pytest", "-n", "2", "--dist", "loadgroup", *session.posargs, env=ONE_THREAD)
+    session.run("pytest", "-n", "2", "--dist", "loadfile", *session.posargs, env=ONE_THREAD)
 
 
 @nox.session

@@ -7,10 +7,10 @@ import shlex
 from collections.abc import Mapping
 
 
-def command_line(command: str, options: Mapping[str, object]) -> str:
-    """`bench COMMAND --option value ...` as a shell takes it; options that are None are left out."""
+def command_line(*words: str, options: Mapping[str, object]) -> str:
+    """`bench WORD ... --option value ...` as a shell takes it; options that are None are left out."""
     given = [(name, str(value)) for name, value in options.items() if value is not None]
-    return shlex.join(["bench", command, *(word for option in given for word in option)])
+    return shlex.join(["bench", *words, *(word for option in given for word in option)])
 
 
 def by_number(text: str) -> tuple[tuple[str, float], ...]:

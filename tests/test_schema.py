@@ -104,7 +104,7 @@ def test_a_newer_version_is_refused_with_place_versions_and_remedy() -> None:
     with pytest.raises(BenchError) as caught:
         check_schema_version(SCHEMA_VERSION + 1, "runs")
 
-    for part in ("'runs'", f"version {SCHEMA_VERSION + 1}", f"up to {SCHEMA_VERSION}", "upgrade", "--out"):
+    for part in ("'runs'", f"version {SCHEMA_VERSION + 1}", f"up to {SCHEMA_VERSION}", "upgrade", "another folder"):
         assert part in str(caught.value)
 
 

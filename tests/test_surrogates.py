@@ -18,9 +18,6 @@ from bench.store import Store
 from tests.conftest import Ran, finished_in
 from tests.plugins import write_images, write_method
 
-pytestmark = pytest.mark.xdist_group("surrogates")
-"""What is trained once is trained by one process."""
-
 
 @dataclass(frozen=True)
 class Finished:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +10,7 @@ import typer
 
 from bench.errors import BenchError, unknown
 from leaderboard.figures.names import ImageFormat, Kind
+from leaderboard.spelling import command_line
 
 SHOWN: Mapping[Kind, str] = {
     Kind.OPTION: "a metric against the value of an option of the methods (--option bank_size)",
@@ -99,5 +99,5 @@ def _formats(text: str | None) -> tuple[ImageFormat, ...]:
 
 def _command(kind: str, options: Mapping[str, object]) -> str:
     """The command line that draws the same again; options at their default are left out."""
-    given = [(name, str(value)) for name, value in options.items() if value is not None and value != Path("runs")]
-    return shlex.join(["bench", "figure", kind, *(word for one in given for word in one)])
+    given = {name: value for name, value in options.items() if value != Path("runs")}
+    return command_line("figure", kind, options=given)

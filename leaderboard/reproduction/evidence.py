@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -18,6 +17,7 @@ from bench.store import Store, read_rows
 from bench.sweep import Sweep
 from leaderboard.reproduction.exhibits import Evidence, Exhibit
 from leaderboard.rows import SEEDS, Setting, current
+from leaderboard.spelling import command_line
 
 NUMBERS = ("datasets", "seeds", "schedule", "epochs", "limit", "out")
 """Options that decide which cells are shown."""
@@ -96,5 +96,5 @@ def _asked(record: Mapping[Hashable, Any]) -> Asked:
 
 def command_of(name: str, flags: Mapping[str, Any]) -> str:
     """The command line that shows the exhibits again, from options of `Sweep`; what moves no number is left out."""
-    given = [(f"--{key.replace('_', '-')}", str(value)) for key, value in flags.items() if key in NUMBERS]
-    return shlex.join(["bench", "reproduce", name, *(word for option in given for word in option)])
+    given = {f"--{key.replace('_', '-')}": value for key, value in flags.items() if key in NUMBERS}
+    return command_line("reproduce", name, options=given)

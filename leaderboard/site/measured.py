@@ -201,7 +201,7 @@ def command(group: Measured) -> str:
     """What prints its numbers again, from the store."""
     label, dataset, protocol = (group.first[name] for name in IDENTITY)
     given = {"--methods": label, "--datasets": dataset, "--protocols": protocol, "--schedule": group.first["schedule"]}
-    return command_line("table", given)
+    return command_line("table", options=given)
 
 
 def ranked(entries: Iterable[Entry]) -> tuple[Entry, ...]:

@@ -70,4 +70,4 @@ def _one_of(choices: type[ChoiceT], kind: str, name: str) -> ChoiceT:
 def _command(options: dict[str, object]) -> str:
     """The command line that prints the same again; options at their default are left out."""
     default = {"--out": Path("runs"), "--format": Format.TERMINAL}
-    return command_line("table", {name: value for name, value in options.items() if value != default.get(name)})
+    return command_line("table", options={name: value for name, value in options.items() if value != default.get(name)})

@@ -87,8 +87,8 @@ def _edge(rows: pd.DataFrame) -> Iterator[str]:
         rates = found.loc[at_edge[found.index], "head_rate"]
         for rate, count in rates.value_counts(sort=False).items():
             yield (
-                f"{protocol} on {dataset}: the head's learning rate is {rate:g}, an edge of its grid, in {count} of "
-                f"{len(found)} rows; {_EDGES[_is_smallest(str(protocol), rate)]}"
+                f"{protocol} on {dataset}: the head's learning rate is {rate:g}, an edge of its grid, in "
+                f"{_share(count, len(found))}; {_EDGES[_is_smallest(str(protocol), rate)]}"
             )
 
 
@@ -109,7 +109,7 @@ def _warnings(rows: pd.DataFrame) -> Iterator[str]:
 
 
 def _gates(rows: pd.DataFrame) -> Iterator[str]:
-    """Which gates warn or fail, on how many rows, and what that means."""
+    """Which gates warn or fail, on every row or some, and what that means."""
     found: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for text in rows["gates"].dropna():
         for gate, facts in json.loads(text).items():
@@ -117,7 +117,12 @@ def _gates(rows: pd.DataFrame) -> Iterator[str]:
                 found.setdefault((gate, facts["verdict"]), []).append(facts)
     for (gate, verdict), all_facts in sorted(found.items()):
         said = _SAID_OF_GATES[verdict]
-        yield f"gate {gate} {said} in {len(all_facts)} of {len(rows)} rows: {all_facts[0]['why']}"
+        yield f"gate {gate} {said} in {_share(len(all_facts), len(rows))}: {all_facts[0]['why']}"
+
+
+def _share(count: int, rows: int) -> str:
+    """How many rows, in words that several methods can share as one footnote."""
+    return "every row" if count == rows else "some rows"
 
 
 _SAID_OF_GATES: Mapping[str, str] = {
@@ -295,7 +300,7 @@ def _limits(setting: Setting) -> Iterator[str]:
 def _legacy(rows: pd.DataFrame) -> Iterator[str]:
     names = sorted(set(rows.loc[rows["legacy"].astype(bool), "protocol"]))
     if names:
-        yield f"Legacy: {', '.join(names)} repeats a paper's own recipe; compare it with that paper alone."
+        yield f"Legacy, a paper's own recipe, to be compared with that paper alone: {', '.join(names)}."
 
 
 def _older(count: int) -> Iterator[str]:

@@ -38,8 +38,6 @@ from tests.cli.runner import invoke
 from tests.conftest import Ran, add_cheap_protocols, cheap_sweep
 from tests.plugins import PGD2, write_method, write_trained
 
-pytestmark = pytest.mark.xdist_group("bundles")
-"""What is trained once is trained by one process."""
 Parts = dict[str, bytes]
 Forgery = Callable[[Parts, dict[str, Any]], None]
 """Changes the parts of a bundle and its row."""

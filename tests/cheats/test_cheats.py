@@ -45,8 +45,6 @@ from tests.cheats.survey import (
     twins,
 )
 
-pytestmark = pytest.mark.xdist_group("cheats")
-"""What is trained once is trained by one process."""
 CHEAP = "slf-1[attacks=pgd20]"
 """Without AutoAttack, which takes seconds for each of them."""
 METHODS = ("simclr", "amoc")

@@ -17,16 +17,13 @@ from tests.cli.runner import invoke
 from tests.conftest import add_cheap_protocols, finished_in
 from tests.plugins import write_trained
 
-pytestmark = pytest.mark.xdist_group("evaluate")
-"""What is trained once is trained by one process."""
-
 
 class TestEvaluate:
     @pytest.fixture
     def asked(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Sweep]:
         """The sweeps that the command would carry out."""
         asked: list[Sweep] = []
-        monkeypatch.setattr(running, "run", lambda sweep, **_: asked.append(sweep) or 0)
+        monkeypatch.setattr(running, "run", lambda sweeps, **_: asked.extend(sweeps) or 0)
         monkeypatch.chdir(tmp_path)
         return asked
 

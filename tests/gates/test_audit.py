@@ -18,9 +18,6 @@ from tests.cli.runner import invoke
 from tests.gates.conftest import Cell
 from tests.plugins import write_method
 
-pytestmark = pytest.mark.xdist_group("gates")
-"""What is trained once is trained by one process."""
-
 
 def audit(store: Store, *arguments: str) -> tuple[int, str, str]:
     return invoke("audit", "mine", "--out", str(store.root), "--device", "cpu", *arguments)

@@ -19,9 +19,6 @@ from tests.gates.conftest import Cell
 from tests.leaderboard.made_rows import row
 from tests.stores import finish
 
-pytestmark = pytest.mark.xdist_group("gates")
-"""What is trained once is trained by one process."""
-
 
 def verdict_of(store: Store, control: str) -> Result:
     asked = CONTROLS[control]

@@ -61,9 +61,8 @@ def test_claims_stand_beside_ours_with_a_verdict(out: str) -> None:
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_claims_fit_the_console_with_every_number_whole(out: str, width: int) -> None:
-    entries = [
-        entry for claim in select(RECORD, "ncp") for entry in RECORD.entries(claim, measured(read_rows(Path(out))))
-    ]
+    groups = measured(read_rows(Path(out)))
+    entries = [entry for claim in select(RECORD, "ncp") for entry in RECORD.entries(claim, groups)]
     text = io.StringIO()
     Console(file=text, width=width).print(Listing(RECORD, entries))
 

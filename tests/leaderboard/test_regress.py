@@ -23,8 +23,6 @@ from tests.cli.runner import invoke, whole_app
 from tests.leaderboard.made_cells import measured
 from tests.plugins import CHEAP
 
-pytestmark = pytest.mark.xdist_group("regress")
-"""What is trained once is trained by one process."""
 SWEEP = """
 methods = "acl[epochs=1,attack_steps=2],simclr[epochs=1]"
 protocols = "cheap"

@@ -380,9 +380,9 @@ WARNED = json.dumps({"O8": {"verdict": "warn", "why": "PGD-20 is no stand-in for
     ("parts", "sentence"),
     [
         ([*rows("ncp", AA), failed("ncp", 7, **of("slf-1"))], "1 of 4 seeds failed (seed 7)"),
-        (rows("ncp", AA, gates=WARNED, gate_verdict="warn"), "gate O8 warns in 3 of 3 rows"),
+        (rows("ncp", AA, gates=WARNED, gate_verdict="warn"), "gate O8 warns in every row"),
         (rows("ncp", AA, limit_test=64, limited=True), "Limited to 64 test images (--limit): not comparable"),
-        (rows("ncp", AA, **ON_CIFAR10), "Legacy: slf@ncp repeats a paper's own recipe"),
+        (rows("ncp", AA, **ON_CIFAR10), "Legacy, a paper's own recipe, to be compared with that paper alone: slf@ncp."),
         (rows("ncp", AA, external_data=True), "data or weights from outside the pre-training images were used"),
         (rows("ncp", AA, **ON_CIFAR10), "not comparable with the published numbers: schedule quick, not paper"),
         (rows("simclr", AA, **ON_CIFAR10), "No published number is of these methods"),

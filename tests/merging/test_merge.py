@@ -24,8 +24,6 @@ from tests.cli.runner import invoke
 from tests.conftest import Ran, add_cheap_protocols, cheap_sweep
 from tests.plugins import write_method
 
-pytestmark = pytest.mark.xdist_group("merging")
-"""What is trained once is trained by one process."""
 SHIFTED = "encoder.linear.weight.data += float(os.environ.get('SHIFT', '0'))"
 """A pre-training whose bits depend on what no recipe knows of."""
 MACHINES: Mapping[str, tuple[float, Mapping[str, Any]]] = {
