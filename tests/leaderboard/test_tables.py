@@ -146,7 +146,7 @@ def test_columns_are_sa_ra_aa_and_a_legacy_pgd_stands_in_its_own_name() -> None:
         [Metric.SA, Metric.PGD, Metric.AA],
     ]
     assert "no stand-in for RA" in notes(table)
-    assert "Legacy: slf@amoc" in notes(table)
+    assert "that paper alone: slf@amoc" in notes(table)
 
 
 def test_every_setting_is_a_table_of_its_own() -> None:
