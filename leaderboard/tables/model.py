@@ -218,7 +218,7 @@ class Provenance:
     @property
     def text(self) -> str:
         """One line for a comment."""
-        return f"{self.command}; {self.rows} rows, hash {self.rows_hash}"
+        return f"{self.command}; {self.rows} row{'s' * (self.rows != 1)}, hash {self.rows_hash}"
 
 
 @dataclass(frozen=True)
