@@ -185,6 +185,12 @@ def select(frame: pd.DataFrame, selection: Selection) -> pd.DataFrame:
     return frame[keep]
 
 
+def config_of(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """The resolved settings of a row."""
+    found: dict[str, Any] = json.loads(row["config"])
+    return found
+
+
 def by_setting(frame: pd.DataFrame) -> Iterator[tuple[Setting, pd.DataFrame]]:
     """Blocks of rows that may be compared, sorted by setting. Rows of two settings never meet."""
     found = [Setting.of(record) for record in frame.to_dict("records")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from bench.data.profiles import profile_of
 from bench.gates.verdicts import Verdict
 from bench.grammar import Spec, parse_spec
 from leaderboard.claims.claim import PUBLISHED, Claim, Head
-from leaderboard.rows import Setting, head_of
+from leaderboard.rows import Setting, config_of, head_of
 
 ANY = "*"
 COLUMNS = frozenset(map(str, Metric))
@@ -161,7 +160,7 @@ def trained(row: Mapping[Any, Any]) -> tuple[Spec, Mapping[str, Any]]:
 
     Of released weights nothing is known but what the row's user said of them.
     """
-    config: Mapping[str, Any] = json.loads(row["config"])
+    config = config_of(row)
     if (said := config.get(WEIGHTS_OF)) is None:
         return parse_spec(row["label"]), config
     spec = parse_spec(said)

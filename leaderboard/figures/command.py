@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from bench.errors import BenchError, unknown
-from leaderboard.figures.names import ImageFormat, Kind
+from bench.errors import unknown
+from leaderboard.figures.names import FOLDER, ImageFormat, Kind, check_folder
 from leaderboard.spelling import command_line
 
 SHOWN: Mapping[Kind, str] = {
@@ -51,7 +51,7 @@ def figure(
     option: Annotated[str | None, typer.Option(metavar="NAME", help="Of `option`: of the methods.")] = None,
     control: Annotated[str | None, typer.Option(metavar="METHOD", help="Of `tests`, `comparisons`.")] = None,
     data_dir: Annotated[Path | None, typer.Option(metavar="DIR", help="Of `embedding`: where data lie.")] = None,
-    write: Annotated[Path, typer.Option(metavar="DIR", help="Where the files go.")] = Path("figures"),
+    write: Annotated[Path, typer.Option(metavar="DIR", help="Where the files go.")] = FOLDER,
     format: Annotated[str | None, typer.Option(metavar="LIST", help=FORMAT_HELP)] = None,
 ) -> None:
     """Draw finished results: SVG, PDF and PNG, the numbers as CSV, and in words what is shown and where it is from."""
@@ -61,8 +61,7 @@ def figure(
     if kind not in set(Kind):
         raise unknown("kind of figure", kind, Kind)
     formats = _formats(format)
-    if write.exists() and not write.is_dir():
-        raise BenchError(f"'{write}' is a file, and figures go into a folder: name another one with --write.")
+    check_folder(write)
     options = {
         "--out": out, "--methods": methods, "--datasets": datasets, "--protocols": protocols, "--schedule": schedule,
         "--metric": metric, "--option": option, "--control": control, "--data-dir": data_dir,

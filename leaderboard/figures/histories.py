@@ -10,9 +10,7 @@ import pandas as pd
 
 from bench.errors import BenchError
 from bench.history import Facts
-from bench.store import Store
-
-_FILE = "history.json"  # Its name in `bench.executors.product` would bring torch along.
+from bench.store import HISTORY, Store
 
 
 def history(store: Store, row: Mapping[Hashable, Any]) -> list[Facts]:
@@ -21,7 +19,7 @@ def history(store: Store, row: Mapping[Hashable, Any]) -> list[Facts]:
     if not isinstance(key, str) or not store.has(key):
         return []
     try:
-        found: list[Facts] = json.loads(store.read(key, _FILE))
+        found: list[Facts] = json.loads(store.read(key, HISTORY))
     except (BenchError, ValueError):
         return []
     return found

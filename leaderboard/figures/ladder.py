@@ -11,12 +11,11 @@ from leaderboard.figures.material import (
     accuracy,
     bare,
     by_seed,
-    config_of,
     lines,
     nothing_to_draw,
 )
 from leaderboard.figures.model import Along, Axis, Figure, Guide, Panel, Series
-from leaderboard.rows import CORRUPTED, WORST, Setting, accuracies
+from leaderboard.rows import CORRUPTED, WORST, Setting, accuracies, config_of
 from leaderboard.tables.model import measure_of, title_of
 
 _OF_A_LADDER = ("attacks", "eps")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -16,9 +14,9 @@ from bench.grammar import Spec, parse_spec
 from bench.schema import Status
 from bench.store import Store
 from leaderboard.figures.model import PERCENT, Axis, Point, Role, Series
-from leaderboard.rows import METRICS, Setting, attacks, by_setting, current, fingerprint, scores
+from leaderboard.rows import METRICS, Setting, attacks, by_setting, config_of, current, fingerprint, scores
 from leaderboard.statistics.seeds import t_interval
-from leaderboard.tables.model import DATASET_NAMES, Provenance, measure_of, title_of
+from leaderboard.tables.model import Provenance, measure_of, place_of, title_of
 
 FEWEST = 3
 """Seeds from which an interval is drawn: of two, it is wider than most panels."""
@@ -118,20 +116,13 @@ class Material:
 
 def _order_of_place(place: tuple[str, str]) -> tuple[int, bool, bool, tuple[str, str]]:
     dataset, protocol = place
-    known = list(DATASET_NAMES)
-    at = known.index(dataset) if dataset in known else len(known)
+    at, _ = place_of(dataset)
     return at, "@" in protocol, not protocol.startswith("slf"), place
 
 
 def nothing_to_draw(reason: str, remedy: str) -> BenchError:
     """The error for rows that cannot carry the figure."""
     return BenchError(f"nothing to draw: {reason}. {remedy[:1].upper()}{remedy[1:]}.")
-
-
-def config_of(row: Mapping[Any, Any]) -> dict[str, Any]:
-    """The resolved settings of a row."""
-    found: dict[str, Any] = json.loads(row["config"])
-    return found
 
 
 def bare(text: str, *options: str) -> str:

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
+
+from bench.errors import BenchError
+
+FOLDER = Path("figures")
+"""Where files of figures go, if nothing else is said."""
 
 
 class Kind(StrEnum):
@@ -25,3 +31,13 @@ class ImageFormat(StrEnum):
     SVG = "svg"
     PDF = "pdf"
     PNG = "png"
+
+
+def check_folder(path: Path) -> None:
+    """See that figures can go there.
+
+    Raises:
+        BenchError: if it is a file.
+    """
+    if path.exists() and not path.is_dir():
+        raise BenchError(f"'{path}' is a file, and figures go into a folder: name another one with --write.")

@@ -18,11 +18,11 @@ from leaderboard.figures.material import (
     accuracy,
     bare,
     by_seed,
-    config_of,
     lines,
     nothing_to_draw,
 )
 from leaderboard.figures.model import Axis, Figure, Panel, Point, Role, Scale, Series
+from leaderboard.rows import config_of
 from leaderboard.tables.model import measure_of
 
 _WIDE = 8  # Largest over smallest whole number from which an axis is logarithmic.

@@ -14,7 +14,7 @@ from bench.keys import digest
 from bench.plan import Cell
 from bench.schema import Status
 from bench.store import HISTORY, Store
-from leaderboard.rows import ACCURACIES
+from leaderboard.rows import ACCURACIES, config_of
 
 IDENTITY = (
     "method", "dataset", "pretrain_data", "data_fingerprint", "pool_fingerprint", "seed_pretrain", "seed_head",
@@ -64,8 +64,7 @@ class Measured:
     @property
     def config(self) -> Mapping[str, Any]:
         """Its settings."""
-        found: Mapping[str, Any] = json.loads(self.row["config"])
-        return found
+        return config_of(self.row)
 
     @property
     def context(self) -> Mapping[str, Any]:

@@ -12,6 +12,7 @@ import typer
 from bench.cli.failures import ExitCode
 from bench.cli.options import takes_flags
 from bench.errors import BenchError, unknown
+from leaderboard.figures.names import FOLDER, check_folder
 from leaderboard.layouts import Format
 
 if TYPE_CHECKING:
@@ -42,7 +43,6 @@ PLAN_HELP = "Show the cells and what they may cost; runs nothing."
 RUN_HELP = "Compute what the store lacks (default), or show what it holds."
 SWEEP_HELP = "Print the sweep file, to be changed and given to `bench run`."
 FORMAT_HELP = f"Of tables: {', '.join(Format)}."
-FOLDER = Path("figures")
 WRITE_HELP = f"Where the files of figures go, ./{FOLDER} by default."
 
 EXAMPLES = """
@@ -93,8 +93,7 @@ def reproduce(
 def _check(format: str | None, write: Path | None) -> None:
     if format is not None and format not in set(Format):
         raise unknown("format", format, Format)
-    if (write or FOLDER).exists() and not (write or FOLDER).is_dir():
-        raise BenchError(f"'{write or FOLDER}' is a file, and figures go into a folder: name another one with --write.")
+    check_folder(write or FOLDER)
 
 
 def _check_kind(exhibits: tuple[Exhibit, ...], format: str | None, write: Path | None) -> None:

@@ -18,7 +18,7 @@ from leaderboard.site import measured as measured_rows
 from leaderboard.site import published
 from leaderboard.site.model import FLAG_MEANINGS, Board, Entry, Flag, Gate, Score
 from leaderboard.site.papers import Paper, load_papers
-from leaderboard.tables.model import DATASET_NAMES, Mark, measure_of
+from leaderboard.tables.model import DATASET_NAMES, Mark, measure_of, place_of
 
 NO_PAPERS: Mapping[str, Paper] = MappingProxyType({})
 PARTS = files("leaderboard.site")
@@ -52,11 +52,9 @@ def build(frame: pd.DataFrame, record: Record, version: str) -> str:
 
 def _place(board: Board) -> tuple[object, ...]:
     """Data sets as papers list them; then what says most."""
-    known = list(DATASET_NAMES)
-    dataset = known.index(board.dataset) if board.dataset in known else len(known)
     schedule = SCHEDULES.index(board.schedule) if board.schedule in SCHEDULES else len(SCHEDULES)
     lesser = (any(flag in entry.flags for entry in board.entries) for flag in (Flag.LIMITED, Flag.LEGACY))
-    return (dataset, board.dataset, schedule, *lesser, board.protocol, board.setting)
+    return (place_of(board.dataset), schedule, *lesser, board.protocol, board.setting)
 
 
 def render(boards: Sequence[Board], about: Mapping[str, object], papers: Mapping[str, Paper] = NO_PAPERS) -> str:

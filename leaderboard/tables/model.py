@@ -22,6 +22,12 @@ def title_of(name: str) -> str:
     return DATASET_NAMES.get(name, name)
 
 
+def place_of(dataset: str) -> tuple[int, str]:
+    """What data sets are sorted by: as papers list them, the others behind them by name."""
+    known = list(DATASET_NAMES)
+    return known.index(dataset) if dataset in known else len(known), dataset
+
+
 class Metric(StrEnum):
     """What is measured; the values are column names of the rows."""
 
